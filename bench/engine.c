@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The phases of one run, inside its own process: setup, warm-up, measure,
+ * verify, tear down. docs/method.md tells what is timed and what is not.
+ */
+#include <errno.h>
+#include <numa.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine.h"
+
+enum {
+	BATCH_MAX = 1024,      /* events of a batch must fit the probe's rings */
+	BATCH_CELLS = 1 << 18, /* operations x responders of a batch */
+	BATCH_NS = 5000000,    /* what a batch should last */
+	RING_GAPS = 8192,      /* for one responder; shared out among many */
+	EVENTS_MAX = 1 << 15,
+	WARMUP_NS = 5000000,	  /* at least, */
+	WARMUP_OPS = 16,	  /* and so many, unless the half of the time is gone */
+	ARM_TIMEOUT_NS = 2000000, /* then a responder counts as not there */
+	SETTLE_NS = 300,	  /* after the answers: let the cache lines come to rest */
+	GAP_MIN_NS = 200,	  /* no interrupt is shorter */
+	VERIFY_ROUNDS = 32,
+};
+
+/* ---- batches ---- */
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t ns_to_ticks(const struct tm_engine *e, double ns)
+{
+	return tm_ns_to_ticks(e->context->clock, ns);
+}
+
+/* The probe's events of one CPU since the last batch, in ticks. */
+static size_t take_events(struct tm_engine *e, unsigned int cpu, const struct tm_clock_pair *now)
+{
+	size_t n = tm_probe_drain(e->context->probe, cpu, e->events, EVENTS_MAX);
+	double rate = e->context->clock->hz / 1e9;
+
+	/* A long enough stretch gives the rate that the kernel's clock has now. */
+	if (now->monotonic_ns - e->pair.monotonic_ns > 1000000)
+		rate = (double)(now->ticks - e->pair.ticks) /
+		       (double)(now->monotonic_ns - e->pair.monotonic_ns);
+	for (size_t i = 0; i < n; i++) {
+		double ns = (double)(int64_t)(e->events[i].time_ns - now->monotonic_ns);
+
+		e->tick_events[i].ticks = now->ticks + (uint64_t)(int64_t)(ns * rate);
+		e->tick_events[i].kind = e->events[i].kind;
+		e->tick_events[i].value = e->events[i].value;
+	}
+	return n;
+}
+
+/* Moves a batch's samples, gaps and events into the result, or drops them. */
+static void fold_batch(struct tm_engine *e, struct tm_initiator *in, bool keep)
+{
+	struct tm_clock_pair now;
+	size_t n;
+
+	tm_clock_pair(&now);
+	tm_fold_begin(e->fold, in->t.samples, in->t.count);
+	n = take_events(e, in->t.cpu, &now);
+	tm_fold_initiator(e->fold, e->tick_events, n, e->cell->args.workload->switches);
+	for (unsigned int i = 0; i < e->responders.count; i++) {
+		struct tm_responder *r = &e->responders.r[i];
+		size_t gaps = tm_responder_drain(r, e->gaps, r->ring_mask + 1);
+
+		if (!tm_state_spins(r->state))
+			continue;
+		n = take_events(e, r->cpu, &now);
+		tm_fold_responder(e->fold, i, e->gaps, gaps, e->tick_events, n,
+				  now.slack_ticks / 2);
+	}
+	if (keep)
+		tm_fold_end(e->fold, e->r, e->delivery, e->stolen);
+	e->pair = now;
+}
+
+/* One batch; how many operations the next should have. */
+static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops, bool keep)
+{
+	uint64_t start = tm_ticks(), taken, wanted = ns_to_ticks(e, BATCH_NS);
+	int rc;
+
+	in->t.count = 0;
+	in->t.capacity = (uint32_t)ops;
+	rc = e->cell->args.workload->operate(&in->t, e->state);
+	if (rc) {
+		tm_fail(&in->t, rc, "%s failed", e->cell->args.workload->name);
+		return 1;
+	}
+	if (e->attribute)
+		fold_batch(e, in, keep);
+	else
+		for (uint32_t i = 0; keep && i < in->t.count; i++)
+			tm_hist_record(in->op, in->t.samples[i].op_ticks);
+	if (keep)
+		in->ops += in->t.count;
+	else if (!in->t.index)
+		e->r->warmup_ops += in->t.count;
+	taken = tm_ticks() - start;
+	if (taken < 2 * wanted / 3 && ops < e->batch_limit)
+		return ops * 2 < e->batch_limit ? ops * 2 : e->batch_limit;
+	return taken > 2 * wanted && ops > 1 ? ops / 2 : ops;
+}
+
+static size_t warm_up(struct tm_engine *e, struct tm_initiator *in)
+{
+	const struct tm_cell *c = e->cell;
+	uint64_t begin = monotonic_ns(), least = c->duration_ns / 10, most = c->duration_ns / 2;
+	size_t batch = 1;
+	uint64_t ops = 0, spent;
+
+	if (atomic_load(&e->failed))
+		return batch;
+	if (least < WARMUP_NS)
+		least = WARMUP_NS;
+	if (most < least)
+		most = least;
+	do {
+		batch = run_batch(e, in, batch, false);
+		ops += in->t.count;
+		spent = monotonic_ns() - begin;
+		/* A count was asked for: the warm-up is no longer than that. */
+		if (!c->duration_ns && ops >= c->ops)
+			break;
+	} while (!atomic_load(&e->failed) && (spent < least || (ops < WARMUP_OPS && spent < most)));
+	return batch;
+}
+
+/* Measured batches until the time is over or the count is reached. */
+static void measure(struct tm_engine *e, struct tm_initiator *in, size_t batch)
+{
+	const struct tm_cell *c = e->cell;
+	uint64_t quota = UINT64_MAX;
+
+	if (c->ops)
+		quota = c->ops / e->initiators + (in->t.index < c->ops % e->initiators);
+	while (in->ops < quota && !atomic_load(&e->failed)) {
+		if (c->duration_ns && in->ops && tm_ticks() >= e->end_ticks)
+			break;
+		if (batch > quota - in->ops)
+			batch = (size_t)(quota - in->ops);
+		batch = run_batch(e, in, batch, true);
+	}
+	if (!in->t.index)
+		e->r->batch_ops = batch;
+}
+
+static uint64_t involuntary_switches(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return (uint64_t)ru.ru_nivcsw;
+}
+
+struct before {
+	uint64_t tlb, call, switches, start_ns;
+};
+
+static void begin_phase(struct tm_engine *e, struct before *b)
+{
+	const struct tm_placement *p = &e->cell->placement;
+	unsigned int cpus[p->initiators + p->responders];
+	int rc;
+
+	memcpy(cpus, p->initiator_cpu, p->initiators * sizeof(*cpus));
+	memcpy(cpus + p->initiators, p->responder_cpu, p->responders * sizeof(*cpus));
+	e->r->have_tlb_interrupts = !tm_interrupts_read("TLB", &b->tlb);
+	e->r->have_call_interrupts = !tm_interrupts_read("CAL", &b->call);
+	rc = tm_probe_start(e->context->probe, cpus, p->initiators + p->responders);
+	if (rc)
+		tm_fail(&e->initiator[0].t, rc, "the probe does not start");
+	if (!e->attribute)
+		*tm_probe_in_operation(e->context->probe) = 1;
+	tm_clock_pair(&e->pair);
+	b->switches = involuntary_switches();
+	b->start_ns = monotonic_ns();
+	e->end_ticks = tm_ticks() + ns_to_ticks(e, (double)e->cell->duration_ns);
+}
+
+static void end_phase(struct tm_engine *e, const struct before *b)
+{
+	struct tm_result *r = e->r;
+	uint64_t after;
+
+	r->elapsed_ns = monotonic_ns() - b->start_ns;
+	r->context_switches = involuntary_switches() - b->switches;
+	*tm_probe_in_operation(e->context->probe) = 0;
+	tm_probe_stop(e->context->probe, &r->probe);
+	r->probe_kind = tm_probe_kind(e->context->probe);
+	if (r->have_tlb_interrupts && !tm_interrupts_read("TLB", &after))
+		r->tlb_interrupts = after - b->tlb;
+	if (r->have_call_interrupts && !tm_interrupts_read("CAL", &after))
+		r->call_interrupts = after - b->call;
+}
+
+/* Every initiator's life; the first one's is the run's. */
+static void *initiator_main(void *argument)
+{
+	struct tm_initiator *in = argument;
+	struct tm_engine *e = in->engine;
+	const struct tm_workload *w = e->cell->args.workload;
+	struct before before;
+	size_t batch;
+	int rc = in->t.index ? tm_pin(in->t.cpu) : 0;
+
+	if (rc)
+		tm_fail(&in->t, rc, "initiator %u cannot run on CPU %u", in->t.index, in->t.cpu);
+	if (!rc && w->prepare) {
+		rc = w->prepare(&in->t, e->state);
+		if (rc)
+			tm_fail(&in->t, rc, "%s cannot prepare", w->name);
+	}
+	pthread_barrier_wait(&e->barrier);
+	batch = warm_up(e, in);
+	pthread_barrier_wait(&e->barrier);
+	if (!in->t.index)
+		begin_phase(e, &before);
+	pthread_barrier_wait(&e->barrier);
+	measure(e, in, batch);
+	pthread_barrier_wait(&e->barrier);
+	if (!in->t.index)
+		end_phase(e, &before);
+	return NULL;
+}
+
+/* ---- setting up and taking down ---- */
+
+static int make_initiators(struct tm_engine *e)
+{
+	const struct tm_cell *c = e->cell;
+
+	e->initiators = c->placement.initiators;
+	e->initiator = calloc(e->initiators, sizeof(*e->initiator));
+	if (!e->initiator)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < e->initiators; i++) {
+		struct tm_initiator *in = &e->initiator[i];
+
+		in->engine = e;
+		in->t.engine = e;
+		in->t.cell = &c->args;
+		in->t.index = i;
+		in->t.cpu = c->placement.initiator_cpu[i];
+		in->t.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+		in->t.rng = (c->args.seed ^ (0x9e3779b97f4a7c15ull * (i + 1))) | 1;
+		in->t.samples = calloc(e->batch_limit, sizeof(struct tm_sample));
+		in->op = tm_hist_new(TM_HIST_FINE);
+		/*
+		 * The probe reads one word. Several initiators would pull its
+		 * cache line to and fro inside the timed operation, so then
+		 * the whole phase counts as inside.
+		 */
+		in->t.in_operation =
+			e->attribute ? tm_probe_in_operation(e->context->probe) : &in->in_operation;
+		if (!in->t.samples || !in->op)
+			return -ENOMEM;
+		memset(in->t.samples, 0, e->batch_limit * sizeof(struct tm_sample));
+	}
+	return 0;
+}
+
+static size_t ring_gaps(unsigned int responders)
+{
+	size_t gaps = RING_GAPS;
+
+	while (gaps > 1024 && gaps * responders > 64 * RING_GAPS)
+		gaps /= 2;
+	return gaps;
+}
+
+static int make_scratch(struct tm_engine *e)
+{
+	unsigned int n = e->responders.count;
+
+	/* Responders that sleep show no gaps: nothing to attribute. */
+	e->fold = tm_fold_new(e->batch_limit, tm_state_spins(e->cell->state) ? n : 0);
+	e->gaps = calloc(RING_GAPS, sizeof(*e->gaps));
+	e->events = calloc(EVENTS_MAX, sizeof(*e->events));
+	e->tick_events = calloc(EVENTS_MAX, sizeof(*e->tick_events));
+	e->delivery = calloc(n + 1, sizeof(struct tm_hist *));
+	e->stolen = calloc(n + 1, sizeof(struct tm_hist *));
+	if (!e->fold || !e->gaps || !e->events || !e->tick_events || !e->delivery || !e->stolen)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < n; i++) {
+		e->delivery[i] = tm_hist_new(TM_HIST_COARSE);
+		e->stolen[i] = tm_hist_new(TM_HIST_COARSE);
+		if (!e->delivery[i] || !e->stolen[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int bind_memory(const struct tm_cell *c)
+{
+	struct bitmask *nodes;
+
+	if (c->args.memory_node < 0 || numa_available() < 0 || numa_max_node() < 1)
+		return 0;
+	nodes = numa_allocate_nodemask();
+	if (!nodes)
+		return -ENOMEM;
+	numa_bitmask_setbit(nodes, (unsigned int)c->args.memory_node);
+	numa_set_membind(nodes);
+	numa_free_nodemask(nodes);
+	return 0;
+}
+
+static int start_responders(struct tm_engine *e)
+{
+	const struct tm_cell *c = e->cell;
+	unsigned int n = c->placement.responders;
+
+	return tm_responders_start(&e->responders, &c->placement, c->state, ring_gaps(n ? n : 1),
+				   ns_to_ticks(e, GAP_MIN_NS), e->r->why, sizeof(e->r->why));
+}
+
+/* Everything before the first operation. */
+static int set_up(struct tm_engine *e)
+{
+	const struct tm_cell *c = e->cell;
+	struct tm_thread *first;
+	int rc = bind_memory(c);
+
+	if (rc)
+		return rc;
+	tm_guard_install();
+	e->attribute = c->placement.initiators == 1;
+	e->batch_limit = BATCH_CELLS / (c->placement.responders + 1);
+	if (e->batch_limit > BATCH_MAX)
+		e->batch_limit = BATCH_MAX;
+	e->arm_timeout_ticks = ns_to_ticks(e, ARM_TIMEOUT_NS);
+	e->settle_ticks = ns_to_ticks(e, SETTLE_NS);
+	for (e->settle_mask = 1; e->settle_mask < e->settle_ticks; e->settle_mask *= 2)
+		;
+	e->settle_mask--;
+	rc = make_initiators(e);
+	if (rc)
+		return rc;
+	first = &e->initiator[0].t;
+	/*
+	 * Foreign responders are forks: before the workload has anything that
+	 * they would share. Threads come after, so that setup() may fork.
+	 */
+	if (c->state == TM_STATE_FOREIGN && (rc = start_responders(e)))
+		return rc;
+	if (c->args.workload->setup && (rc = c->args.workload->setup(first, &e->state)))
+		return tm_fail(first, rc, "%s cannot be set up", c->args.workload->name);
+	if (c->state != TM_STATE_FOREIGN && (rc = start_responders(e)))
+		return rc;
+	rc = make_scratch(e);
+	if (!rc)
+		tm_responders_offsets(&e->responders);
+	return rc;
+}
+
+static void verify(struct tm_engine *e)
+{
+	const struct tm_cell *c = e->cell;
+	struct tm_thread *first = &e->initiator[0].t;
+	int rc;
+
+	if (!c->verify || !c->args.workload->verify || atomic_load(&e->failed))
+		return;
+	e->r->verdict.rounds = VERIFY_ROUNDS;
+	rc = c->args.workload->verify(first, e->state, &e->r->verdict);
+	if (rc)
+		tm_fail(first, rc, "%s cannot be verified", c->args.workload->name);
+	e->r->verified = !rc;
+}
+
+/* Is the clocks' uncertainty below everything it separates? */
+static bool split_is_valid(struct tm_result *r)
+{
+	uint64_t bound = 0;
+
+	for (uint32_t i = 0; i < r->responders; i++) {
+		if (tm_result_responders(r)[i].bound_ticks > bound)
+			bound = tm_result_responders(r)[i].bound_ticks;
+	}
+	for (int m = TM_METRIC_DELIVERY; m <= TM_METRIC_RETURN; m++) {
+		if (bound >= tm_hist_quantile(tm_result_hist(r, m), 0.5))
+			return false;
+	}
+	return true;
+}
+
+static void summarise(struct tm_engine *e)
+{
+	struct tm_responder_result *rows = tm_result_responders(e->r);
+
+	e->r->responders = e->responders.count;
+	for (unsigned int i = 0; i < e->responders.count; i++) {
+		const struct tm_responder *r = &e->responders.r[i];
+
+		rows[i].cpu = r->cpu;
+		rows[i].distance = e->cell->placement.responder_distance[i];
+		rows[i].offset_ticks = r->offset.offset_ticks;
+		rows[i].bound_ticks = r->offset.bound_ticks;
+		if (e->delivery) {
+			rows[i].delivery_p50_ticks = tm_hist_quantile(e->delivery[i], 0.5);
+			rows[i].stolen_p50_ticks = tm_hist_quantile(e->stolen[i], 0.5);
+		}
+		e->r->gaps_dropped += r->dropped;
+		if (r->threshold_ticks > e->r->gap_threshold_ticks)
+			e->r->gap_threshold_ticks = r->threshold_ticks;
+	}
+	for (unsigned int i = 0; !e->attribute && i < e->initiators; i++) {
+		e->r->ops += e->initiator[i].ops;
+		tm_hist_merge(tm_result_hist(e->r, TM_METRIC_OP), e->initiator[i].op);
+	}
+	if (!e->attribute)
+		e->r->ops_valid = e->r->ops_armed = e->r->ops;
+	e->r->split_valid = e->attribute && tm_state_is_gated(e->cell->state) && e->r->ops_valid &&
+			    split_is_valid(e->r);
+}
+
+static void read_resident_peak(struct tm_result *r)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[128];
+	unsigned long kib;
+
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "VmHWM: %lu kB", &kib) == 1)
+			r->resident_peak_kib = kib;
+	}
+	fclose(f);
+}
+
+static int run_phases(struct tm_engine *e)
+{
+	unsigned int started = 1;
+	int rc;
+
+	pthread_barrier_init(&e->barrier, NULL, e->initiators);
+	for (; started < e->initiators; started++) {
+		rc = pthread_create(&e->initiator[started].thread, NULL, initiator_main,
+				    &e->initiator[started]);
+		if (rc)
+			/* The others wait at the barrier: the process ends with them. */
+			return -rc;
+	}
+	initiator_main(&e->initiator[0]);
+	while (--started)
+		pthread_join(e->initiator[started].thread, NULL);
+	return 0;
+}
+
+void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *context,
+		   struct tm_result *r)
+{
+	struct tm_engine e = {.cell = cell, .context = context, .r = r};
+	int rc = set_up(&e);
+
+	if (!rc)
+		rc = run_phases(&e);
+	if (rc) {
+		/* Nobody can be asked to stop in an orderly way: this process is the run's own. */
+		if (!r->error)
+			r->error = rc;
+		if (!r->why[0])
+			snprintf(r->why, sizeof(r->why), "cannot run here: %s", strerror(-rc));
+	} else {
+		summarise(&e);
+		verify(&e);
+	}
+	if (cell->args.workload->teardown && e.state)
+		cell->args.workload->teardown(e.state);
+	if (!rc)
+		tm_responders_stop(&e.responders);
+	read_resident_peak(r);
+}

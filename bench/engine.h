@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The run process's inside: what the phases (engine.c) and the functions that
+ * workloads call (workload_api.c) share.
+ */
+#ifndef TLBMARK_ENGINE_H
+#define TLBMARK_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fold.h"
+#include "responder.h"
+#include "run.h"
+
+struct tm_initiator {
+	struct tm_thread t;
+	struct tm_engine *engine;
+	pthread_t thread;
+	struct tm_hist *op; /* with several initiators: its own operations */
+	uint64_t ops;
+	volatile uint32_t in_operation; /* with several: nobody reads it */
+};
+
+struct tm_engine {
+	const struct tm_cell *cell;
+	const struct tm_run_context *context;
+	struct tm_result *r;
+	void *state;
+	struct tm_initiator *initiator;
+	unsigned int initiators;
+	struct tm_responders responders;
+	bool attribute; /* one initiator: gaps belong to operations */
+	uint64_t arm_timeout_ticks, settle_ticks, settle_mask;
+
+	pthread_barrier_t barrier;
+	_Atomic bool failed;
+	uint64_t warm_end_ticks, end_ticks;
+	size_t batch_limit;
+
+	struct tm_fold *fold;
+	struct tm_gap *gaps;
+	struct tm_event *events;
+	struct tm_tick_event *tick_events;
+	struct tm_hist **delivery, **stolen; /* a responder each */
+	struct tm_clock_pair pair;	     /* at the last drain */
+};
+
+/*
+ * Runs the cell in the calling process, which must be fresh, single-threaded
+ * and pinned to the first initiator's CPU. Everything it has to say is in *r.
+ */
+void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *context,
+		   struct tm_result *r);
+
+#endif /* TLBMARK_ENGINE_H */

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* One memory access that may fault, without the process dying of it. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stddef.h>
+
+#include "responder.h"
+
+static _Thread_local sigjmp_buf landing;
+static _Thread_local volatile sig_atomic_t guarded;
+
+static void on_fault(int signal_number)
+{
+	if (guarded)
+		siglongjmp(landing, 1);
+	/* A fault of our own: die of it, so that the parent reports it. */
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+void tm_guard_install(void)
+{
+	struct sigaction sa = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
+
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGBUS, &sa, NULL);
+}
+
+/*
+ * sigsetjmp() without the signal mask: SA_NODEFER leaves nothing to restore,
+ * and a system call here would let the responder's TLB be refilled or flushed
+ * on the way.
+ */
+int tm_guarded_peek(const void *address, uint64_t *value)
+{
+	if (sigsetjmp(landing, 0)) {
+		guarded = 0;
+		return -EFAULT;
+	}
+	guarded = 1;
+	*value = *(const volatile uint64_t *)address;
+	guarded = 0;
+	return 0;
+}
+
+int tm_guarded_poke(void *address, uint64_t value)
+{
+	if (sigsetjmp(landing, 0)) {
+		guarded = 0;
+		return -EFAULT;
+	}
+	guarded = 1;
+	*(volatile uint64_t *)address = value;
+	guarded = 0;
+	return 0;
+}
+
+int tm_guarded_touch(const void *start, size_t bytes, size_t stride)
+{
+	if (sigsetjmp(landing, 0)) {
+		guarded = 0;
+		return -EFAULT;
+	}
+	guarded = 1;
+	for (size_t i = 0; i < bytes; i += stride)
+		(void)*((const volatile char *)start + i);
+	guarded = 0;
+	return 0;
+}

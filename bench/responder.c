@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* Responders. See responder.h. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "responder.h"
+
+enum {
+	CALIBRATE_LOOPS = 4096,
+	/* An interrupt takes longer than this many undisturbed loops. */
+	THRESHOLD_LOOPS = 8,
+	STACK_BYTES = 128 << 10,
+};
+
+int tm_pin(unsigned int cpu)
+{
+	size_t bytes = CPU_ALLOC_SIZE(cpu + 1);
+	cpu_set_t *set = CPU_ALLOC(cpu + 1);
+	int rc;
+
+	if (!set)
+		return -ENOMEM;
+	CPU_ZERO_S(bytes, set);
+	CPU_SET_S(cpu, bytes, set);
+	rc = sched_setaffinity(0, bytes, set) ? -errno : 0;
+	CPU_FREE(set);
+	return rc;
+}
+
+static long futex(_Atomic uint32_t *word, int op, uint32_t value)
+{
+	return syscall(SYS_futex, word, op, value, NULL, NULL, 0);
+}
+
+/* Does what was asked and answers. True: it was the last request. */
+static bool serve(struct tm_responder *r, uint32_t request)
+{
+	uint32_t what = request & ((1u << TM_REQUEST_BITS) - 1);
+
+	atomic_thread_fence(memory_order_acquire);
+	switch (what) {
+	case TM_REQUEST_ARM:
+		/* Guarded: one that comes late may find the range gone. */
+		if (r->state == TM_STATE_TOUCH)
+			tm_guarded_touch(r->touch_start, r->touch_bytes, r->touch_stride);
+		break;
+	case TM_REQUEST_PEEK:
+		r->access_error = tm_guarded_peek(r->address, &r->access_value);
+		break;
+	case TM_REQUEST_POKE:
+		r->access_error = tm_guarded_poke((void *)r->address, r->value);
+		break;
+	case TM_REQUEST_OFFSET:
+		tm_offset_answer(&r->pingpong, TM_OFFSET_ROUNDS);
+		break;
+	default:
+		break;
+	}
+	atomic_store_explicit(&r->answer, request, memory_order_release);
+	return what == TM_REQUEST_QUIT;
+}
+
+static inline void note_gap(struct tm_responder *r, uint64_t start, uint64_t end)
+{
+	uint64_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+
+	if (head - atomic_load_explicit(&r->tail, memory_order_acquire) > r->ring_mask) {
+		r->dropped++;
+		return;
+	}
+	r->ring[head & r->ring_mask] = (struct tm_gap){start, end};
+	atomic_store_explicit(&r->head, head + 1, memory_order_release);
+}
+
+/*
+ * The measuring loop. Two copies, so that the one in user mode has no branch
+ * for the other's system call.
+ */
+static inline __attribute__((always_inline)) void loop(struct tm_responder *r, bool in_kernel)
+{
+	uint64_t threshold = r->threshold_ticks, last = tm_ticks();
+	uint32_t seen = 0;
+
+	for (;;) {
+		uint64_t now = tm_ticks();
+		uint32_t request;
+
+		if (now - last > threshold)
+			note_gap(r, last, now);
+		last = now;
+		if (in_kernel)
+			syscall(SYS_getppid);
+		request = atomic_load_explicit(&r->request, memory_order_relaxed);
+		if (request != seen) {
+			seen = request;
+			if (serve(r, request))
+				return;
+			last = tm_ticks();
+		}
+	}
+}
+
+static void loop_idle(struct tm_responder *r)
+{
+	uint32_t seen = 0;
+
+	for (;;) {
+		uint32_t request = atomic_load_explicit(&r->request, memory_order_relaxed);
+
+		if (request == seen) {
+			futex(&r->request, FUTEX_WAIT, seen);
+			continue;
+		}
+		seen = request;
+		if (serve(r, request))
+			return;
+	}
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* How long the loop takes undisturbed decides what an interruption is. */
+static int calibrate(struct tm_responder *r)
+{
+	uint64_t *d = malloc(CALIBRATE_LOOPS * sizeof(*d)), last;
+
+	if (!d)
+		return -ENOMEM;
+	last = tm_ticks();
+	for (int i = 0; i < CALIBRATE_LOOPS; i++) {
+		uint64_t now = tm_ticks();
+
+		d[i] = now - last;
+		last = now;
+		if (r->state == TM_STATE_KERNEL)
+			syscall(SYS_getppid);
+		(void)atomic_load_explicit(&r->request, memory_order_relaxed);
+	}
+	qsort(d, CALIBRATE_LOOPS, sizeof(*d), compare_u64);
+	r->loop_ticks = d[CALIBRATE_LOOPS / 2];
+	free(d);
+	r->threshold_ticks = THRESHOLD_LOOPS * r->loop_ticks;
+	if (r->threshold_ticks < r->minimum_gap_ticks)
+		r->threshold_ticks = r->minimum_gap_ticks;
+	return 0;
+}
+
+static void *responder_main(void *argument)
+{
+	struct tm_responder *r = argument;
+	int rc = tm_pin(r->cpu);
+
+	if (!rc)
+		rc = calibrate(r);
+	atomic_store_explicit(&r->ready, rc ? rc : 1, memory_order_release);
+	if (rc)
+		return NULL;
+	if (r->state == TM_STATE_IDLE)
+		loop_idle(r);
+	else if (r->state == TM_STATE_KERNEL)
+		loop(r, true);
+	else
+		loop(r, false);
+	return NULL;
+}
+
+/*
+ * A foreign responder is the same loop in another process: its mm is not the
+ * initiator's, so no operation of ours should reach it.
+ */
+static int start_foreign(struct tm_responder *r)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
+		responder_main(r);
+		_exit(0);
+	}
+	r->process = pid;
+	return 0;
+}
+
+static int start_thread(struct tm_responder *r)
+{
+	pthread_attr_t attr;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	rc = pthread_create(&r->thread, &attr, responder_main, r);
+	pthread_attr_destroy(&attr);
+	return -rc;
+}
+
+static int wait_ready(struct tm_responder *r)
+{
+	int ready;
+
+	while (!(ready = atomic_load_explicit(&r->ready, memory_order_acquire)))
+		sched_yield();
+	return ready < 0 ? ready : 0;
+}
+
+static int map_area(struct tm_responders *rs, unsigned int count, size_t ring_gaps)
+{
+	size_t ring_bytes = ring_gaps * sizeof(struct tm_gap);
+	size_t heads = (size_t)count * sizeof(struct tm_responder);
+	char *area;
+
+	rs->bytes = heads + (size_t)count * ring_bytes;
+	area = mmap(NULL, rs->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (area == MAP_FAILED)
+		return -errno;
+	rs->r = (struct tm_responder *)area;
+	for (unsigned int i = 0; i < count; i++) {
+		rs->r[i].ring = (struct tm_gap *)(area + heads + (size_t)i * ring_bytes);
+		rs->r[i].ring_mask = ring_gaps - 1;
+		/* No page fault while the loop measures itself. */
+		memset(rs->r[i].ring, 0, ring_bytes);
+	}
+	return 0;
+}
+
+int tm_responders_start(struct tm_responders *rs, const struct tm_placement *p, enum tm_state state,
+			size_t ring_gaps, uint64_t minimum_gap_ticks, char *why, size_t why_size)
+{
+	int rc;
+
+	memset(rs, 0, sizeof(*rs));
+	if (state == TM_STATE_NONE || !p->responders)
+		return 0;
+	rc = map_area(rs, p->responders, ring_gaps);
+	if (rc) {
+		snprintf(why, why_size, "no memory for %u responders", p->responders);
+		return rc;
+	}
+	for (unsigned int i = 0; i < p->responders; i++) {
+		struct tm_responder *r = &rs->r[i];
+
+		r->state = state;
+		r->cpu = p->responder_cpu[i];
+		r->minimum_gap_ticks = minimum_gap_ticks;
+		rc = state == TM_STATE_FOREIGN ? start_foreign(r) : start_thread(r);
+		if (rc) {
+			snprintf(why, why_size, "cannot start responder %u of %u", i + 1,
+				 p->responders);
+			return rc;
+		}
+		rs->count++;
+		rc = wait_ready(r);
+		if (rc) {
+			snprintf(why, why_size, "responder %u cannot run on CPU %u", i, r->cpu);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static void post(struct tm_responder *r, enum tm_request what)
+{
+	r->sequence++;
+	atomic_store_explicit(&r->request, r->sequence << TM_REQUEST_BITS | what,
+			      memory_order_release);
+	if (r->state == TM_STATE_IDLE)
+		futex(&r->request, FUTEX_WAKE, 1);
+}
+
+static bool answered(const struct tm_responder *r)
+{
+	return atomic_load_explicit(&r->answer, memory_order_acquire) ==
+	       atomic_load_explicit(&r->request, memory_order_relaxed);
+}
+
+unsigned int tm_responders_arm(struct tm_responders *rs, uint64_t timeout_ticks)
+{
+	uint64_t start = tm_ticks();
+	unsigned int armed = 0;
+
+	for (unsigned int i = 0; i < rs->count; i++)
+		post(&rs->r[i], TM_REQUEST_ARM);
+	for (unsigned int i = 0; i < rs->count; i++) {
+		while (!answered(&rs->r[i]) && tm_ticks() - start < timeout_ticks)
+			tm_relax();
+		armed += answered(&rs->r[i]);
+	}
+	return armed;
+}
+
+int tm_responder_access(struct tm_responders *rs, unsigned int i, enum tm_request what,
+			const void *address, uint64_t *value)
+{
+	struct tm_responder *r = &rs->r[i];
+	struct timespec start, now;
+
+	r->address = address;
+	r->value = *value;
+	post(r, what);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (!answered(r)) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - start.tv_sec > 10)
+			return -ETIMEDOUT;
+	}
+	*value = r->access_value;
+	return r->access_error;
+}
+
+void tm_responders_offsets(struct tm_responders *rs)
+{
+	for (unsigned int i = 0; i < rs->count; i++) {
+		struct tm_responder *r = &rs->r[i];
+		int64_t offset, bound;
+
+		if (!tm_state_spins(r->state))
+			continue;
+		atomic_store(&r->pingpong.ping, 0);
+		atomic_store(&r->pingpong.pong, 0);
+		post(r, TM_REQUEST_OFFSET);
+		tm_offset_measure(&r->pingpong, TM_OFFSET_ROUNDS, &r->offset);
+		while (!answered(r))
+			tm_relax();
+		/*
+		 * Where zero is inside the proven interval it is also the most
+		 * likely value (the kernel synchronises counters or does not
+		 * use them): the interval then is kept about zero.
+		 */
+		offset = r->offset.offset_ticks;
+		bound = (int64_t)r->offset.bound_ticks;
+		if (offset - bound <= 0 && offset + bound >= 0) {
+			r->offset.bound_ticks = (uint64_t)(bound + (offset < 0 ? -offset : offset));
+			r->offset.offset_ticks = 0;
+		}
+	}
+}
+
+size_t tm_responder_drain(struct tm_responder *r, struct tm_gap *gaps, size_t capacity)
+{
+	uint64_t head = atomic_load_explicit(&r->head, memory_order_acquire);
+	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	size_t n = 0;
+
+	while (tail != head && n < capacity) {
+		const struct tm_gap *g = &r->ring[tail++ & r->ring_mask];
+
+		gaps[n].start = g->start - (uint64_t)r->offset.offset_ticks;
+		gaps[n++].end = g->end - (uint64_t)r->offset.offset_ticks;
+	}
+	atomic_store_explicit(&r->tail, tail, memory_order_release);
+	return n;
+}
+
+void tm_responders_stop(struct tm_responders *rs)
+{
+	for (unsigned int i = 0; i < rs->count; i++) {
+		struct tm_responder *r = &rs->r[i];
+
+		if (atomic_load(&r->ready) > 0)
+			post(r, TM_REQUEST_QUIT);
+		if (r->process)
+			waitpid(r->process, NULL, 0);
+		else
+			pthread_join(r->thread, NULL);
+	}
+	if (rs->r)
+		munmap(rs->r, rs->bytes);
+	memset(rs, 0, sizeof(*rs));
+}

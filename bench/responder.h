@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Responders: pinned threads (or processes, for `foreign`) that are in a known
+ * state when an operation begins, and note every interruption of their loop.
+ *
+ * All they share with the initiator lies in one MAP_SHARED area. A responder
+ * waits for requests on a cache line that only changes when there is one, so
+ * that waiting costs its loop nothing; an answer is the request echoed on
+ * another line, by which the initiator knows that it is running, right now.
+ */
+#ifndef TLBMARK_RESPONDER_H
+#define TLBMARK_RESPONDER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "clock.h"
+#include "run.h"
+
+/* One interruption, in ticks of the responder's own counter. */
+struct tm_gap {
+	uint64_t start, end;
+};
+
+enum tm_request {
+	TM_REQUEST_ARM = 1, /* touch what is published, then say so */
+	TM_REQUEST_PEEK,
+	TM_REQUEST_POKE,
+	TM_REQUEST_OFFSET, /* answer a ping-pong */
+	TM_REQUEST_QUIT,
+	TM_REQUEST_BITS = 4,
+};
+
+struct tm_responder {
+	/* Written by the initiator. */
+	_Alignas(128) _Atomic uint32_t request; /* sequence << TM_REQUEST_BITS | what */
+	const void *address;
+	uint64_t value;
+	const char *touch_start;
+	size_t touch_bytes, touch_stride;
+	/* Written by the responder. */
+	_Alignas(128) _Atomic uint32_t answer;
+	int access_error;
+	uint64_t access_value;
+	/* The ring of gaps: head is the responder's, tail the initiator's. */
+	_Alignas(128) _Atomic uint64_t head;
+	uint64_t dropped;
+	_Alignas(128) _Atomic uint64_t tail;
+	struct tm_pingpong pingpong;
+	/* Constant while it runs. */
+	_Alignas(128) struct tm_gap *ring;
+	uint64_t ring_mask;
+	enum tm_state state;
+	unsigned int cpu;
+	uint64_t minimum_gap_ticks; /* what the caller wants at least */
+	uint64_t threshold_ticks;   /* what counts as an interruption; set by the responder */
+	uint64_t loop_ticks;	    /* its loop, undisturbed, median */
+	_Atomic int ready;	    /* 1, or -errno when it could not start */
+	/* The initiator's own. */
+	pthread_t thread;
+	pid_t process; /* of a foreign one, else 0 */
+	uint32_t sequence;
+	struct tm_offset offset;
+};
+
+struct tm_responders {
+	struct tm_responder *r;
+	unsigned int count;
+	size_t bytes; /* of the whole shared area */
+};
+
+enum { TM_OFFSET_ROUNDS = 300 };
+
+/*
+ * Makes `count` responders on these CPUs in `state`, and waits until they
+ * run. `ring_gaps` (a power of two) interruptions are held for each. Call on
+ * the initiator's thread, pinned. 0, or -errno with the reason in why.
+ */
+int tm_responders_start(struct tm_responders *rs, const struct tm_placement *p, enum tm_state state,
+			size_t ring_gaps, uint64_t minimum_gap_ticks, char *why, size_t why_size);
+/* Ends them and frees the area. */
+void tm_responders_stop(struct tm_responders *rs);
+
+/* Measures every spinning responder's counter offset to the caller's. */
+void tm_responders_offsets(struct tm_responders *rs);
+
+/*
+ * Asks all spinning responders whether they run; how many said so within
+ * timeout_ticks.
+ */
+unsigned int tm_responders_arm(struct tm_responders *rs, uint64_t timeout_ticks);
+
+/* One guarded access on responder i; 0, -EFAULT, or -ETIMEDOUT after 10 s. */
+int tm_responder_access(struct tm_responders *rs, unsigned int i, enum tm_request what,
+			const void *address, uint64_t *value);
+
+/*
+ * Moves the gaps seen since the last call, in order, at most `capacity`, with
+ * the offset applied: in the initiator's ticks. Returns how many.
+ */
+size_t tm_responder_drain(struct tm_responder *r, struct tm_gap *gaps, size_t capacity);
+
+/* The guarded access on the calling thread: 0 or -EFAULT. */
+int tm_guarded_peek(const void *address, uint64_t *value);
+int tm_guarded_poke(void *address, uint64_t value);
+/* One load every `stride` bytes. */
+int tm_guarded_touch(const void *start, size_t bytes, size_t stride);
+/* Installs the handlers that the guarded accesses need; whole process. */
+void tm_guard_install(void);
+
+/* Pins the calling thread to one CPU; 0 or -errno. */
+int tm_pin(unsigned int cpu);
+
+#endif /* TLBMARK_RESPONDER_H */

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* The functions that <tlbmark/workload.h> promises to workloads. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine.h"
+
+int tm_fail(struct tm_thread *t, int error, const char *format, ...)
+{
+	struct tm_engine *e = t->engine;
+	bool expected = false;
+	size_t n;
+	va_list ap;
+
+	if (!atomic_compare_exchange_strong(&e->failed, &expected, true))
+		return error;
+	e->r->error = error;
+	e->r->skipped = error == -ENOTSUP;
+	va_start(ap, format);
+	vsnprintf(e->r->why, sizeof(e->r->why), format, ap);
+	va_end(ap);
+	n = strlen(e->r->why);
+	if (error != -ENOTSUP)
+		snprintf(e->r->why + n, sizeof(e->r->why) - n, ": %s", strerror(-error));
+	return error;
+}
+
+/* xorshift64*: Marsaglia (2003), Vigna (2016). */
+uint64_t tm_random(struct tm_thread *t)
+{
+	t->rng ^= t->rng >> 12;
+	t->rng ^= t->rng << 25;
+	t->rng ^= t->rng >> 27;
+	return t->rng * 0x2545f4914f6cdd1dull;
+}
+
+void tm_publish(struct tm_thread *t, const void *start, size_t bytes, size_t stride)
+{
+	struct tm_responders *rs = &t->engine->responders;
+
+	if (t->index || t->engine->cell->state != TM_STATE_TOUCH)
+		return;
+	for (unsigned int i = 0; i < rs->count; i++) {
+		rs->r[i].touch_start = start;
+		rs->r[i].touch_bytes = bytes;
+		rs->r[i].touch_stride = stride ? stride : 1;
+	}
+}
+
+void tm_arm(struct tm_thread *t)
+{
+	struct tm_engine *e = t->engine;
+	uint64_t start, wait;
+
+	t->armed = 0;
+	t->arm_flags = 0;
+	if (!e->attribute)
+		return;
+	if (tm_state_spins(e->cell->state) && e->responders.count) {
+		t->armed = tm_responders_arm(&e->responders, e->arm_timeout_ticks);
+		if (t->armed < e->responders.count)
+			t->arm_flags = TM_SAMPLE_UNARMED;
+	}
+	/* The random part keeps operations from locking step with the loop. */
+	wait = e->settle_ticks + (tm_random(t) & e->settle_mask);
+	start = tm_ticks();
+	while (tm_ticks() - start < wait)
+		;
+}
+
+int tm_peek(struct tm_thread *t, unsigned int responder, const void *address, uint64_t *value)
+{
+	return tm_responder_access(&t->engine->responders, responder, TM_REQUEST_PEEK, address,
+				   value);
+}
+
+int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t value)
+{
+	return tm_responder_access(&t->engine->responders, responder, TM_REQUEST_POKE, address,
+				   &value);
+}
+
+int tm_self_peek(const void *address, uint64_t *value)
+{
+	return tm_guarded_peek(address, value);
+}
+
+int tm_self_poke(void *address, uint64_t value)
+{
+	return tm_guarded_poke(address, value);
+}
+
+void tm_check(struct tm_verdict *v, bool ok, const char *format, ...)
+{
+	va_list ap;
+
+	v->checks++;
+	if (ok || v->violations++)
+		return;
+	va_start(ap, format);
+	vsnprintf(v->first, sizeof(v->first), format, ap);
+	va_end(ap);
+}

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Real runs on this machine, of workloads made for the test: what is counted,
+ * what happens when one fails, hangs, dies, and that nothing is left running.
+ * Needs two CPUs for the responders; with one only the rest is checked.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/responder.h"
+#include "bench/run.h"
+
+enum { OPS = 200, TIMEOUT_MS = 20000 };
+
+const struct tm_workload *const tm_workloads[] = {NULL};
+
+static struct tm_clock test_clock;
+static struct tm_probe *probe;
+static struct tm_topo *topo;
+
+/* ---- workloads ---- */
+
+static int count_operate(struct tm_thread *t, void *state)
+{
+	(void)state;
+	while (tm_more(t)) {
+		tm_begin(t);
+		tm_end(t, 1);
+	}
+	return 0;
+}
+
+static const struct tm_workload counts = {.name = "counts", .operate = count_operate};
+
+static int page_setup(struct tm_thread *t, void **state)
+{
+	*state = mmap(NULL, t->page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		      0);
+	*(uint64_t *)*state = 1;
+	return *state == MAP_FAILED ? tm_fail(t, -errno, "mmap") : 0;
+}
+
+static int protect_operate(struct tm_thread *t, void *state)
+{
+	while (tm_more(t)) {
+		mprotect(state, t->page_bytes, PROT_READ | PROT_WRITE);
+		*(volatile uint64_t *)state = 1;
+		tm_publish(t, state, t->page_bytes, 64);
+		tm_begin(t);
+		mprotect(state, t->page_bytes, PROT_READ);
+		tm_end(t, 1);
+	}
+	return 0;
+}
+
+/* An honest oracle, beside a lie that it has to find. */
+static int protect_verify(struct tm_thread *t, void *state, struct tm_verdict *v)
+{
+	uint64_t value = 0;
+
+	mprotect(state, t->page_bytes, PROT_READ | PROT_WRITE);
+	tm_check(v, !tm_poke(t, 0, state, 7), "a writable page took no store");
+	tm_check(v, !tm_peek(t, 0, state, &value) && value == 7, "read %lu, not 7", value);
+	tm_check(v, !tm_self_peek(state, &value) && value == 7, "read %lu here, not 7", value);
+	mprotect(state, t->page_bytes, PROT_READ);
+	tm_check(v, tm_poke(t, 0, state, 8) == -EFAULT, "a store went through");
+	tm_check(v, tm_self_poke(state, 8) == -EFAULT, "a store went through here");
+	mprotect(state, t->page_bytes, PROT_NONE);
+	tm_check(v, tm_peek(t, 0, state, &value) == -EFAULT, "a read went through");
+	mprotect(state, t->page_bytes, PROT_READ);
+	tm_check(v, tm_peek(t, 0, state, &value) == -EFAULT, "page %d is readable", 42);
+	return 0;
+}
+
+static const struct tm_workload protects = {.name = "protects",
+					    .gate = TM_GATE_EVERY,
+					    .setup = page_setup,
+					    .operate = protect_operate,
+					    .verify = protect_verify};
+
+static int refuse_setup(struct tm_thread *t, void **state)
+{
+	(void)state;
+	return tm_fail(t, -ENOTSUP, "no %s here", "unicorns");
+}
+
+static int fail_operate(struct tm_thread *t, void *state)
+{
+	(void)state;
+	return tm_fail(t, -ENOSPC, "operation %d", 3);
+}
+
+static int die_operate(struct tm_thread *t, void *state)
+{
+	(void)t;
+	(void)state;
+	*(volatile int *)64 = 1; /* nothing is mapped there */
+	return 0;
+}
+
+static int hang_operate(struct tm_thread *t, void *state)
+{
+	(void)t;
+	(void)state;
+	for (;;)
+		pause();
+	return 0;
+}
+
+/* ---- the machinery ---- */
+
+static struct tm_cell cell_of(const struct tm_workload *w, enum tm_state state,
+			      unsigned int initiators, unsigned int responders)
+{
+	const struct tm_place_request q = {.initiators = initiators,
+					   .responders = responders,
+					   .distance = TM_DISTANCE_ANY,
+					   .initiator_cpu = -1,
+					   .memory_node = -1};
+	struct tm_cell c = {.args = {.workload = w,
+				     .initiators = initiators,
+				     .responders = responders,
+				     .seed = 1,
+				     .memory_node = -1},
+			    .state = state,
+			    .ops = OPS};
+	char why[256] = "";
+
+	if (tm_place(topo, &q, &c.placement, why, sizeof(why)))
+		fail_msg("%s", why);
+	return c;
+}
+
+static struct tm_result *run(struct tm_cell *c, unsigned int timeout_ms)
+{
+	const struct tm_run_context context = {.clock = &test_clock, .probe = probe};
+	struct tm_result *r = tm_result_new(c->placement.responders);
+
+	assert_non_null(r);
+	assert_int_equal(tm_run(c, &context, r, timeout_ms, NULL), 0);
+	/* Whatever happened, nothing of it is left. */
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	tm_placement_free(&c->placement);
+	return r;
+}
+
+static void test_counts(void **state)
+{
+	struct tm_cell c = cell_of(&counts, TM_STATE_NONE, 1, 0);
+	struct tm_result *r = run(&c, TIMEOUT_MS);
+
+	(void)state;
+	assert_int_equal(r->error, 0);
+	assert_int_equal(r->ops, OPS);
+	assert_int_equal(tm_result_hist(r, TM_METRIC_OP)->count, OPS);
+	assert_int_equal(r->raw_count, OPS);
+	assert_int_equal(r->deliveries_expected, 0);
+	assert_true(r->warmup_ops > 0 && r->warmup_ops <= 2 * OPS);
+	assert_true(r->elapsed_ns > 0);
+	assert_true(r->resident_peak_kib > 0);
+	tm_result_free(r);
+}
+
+static void test_duration(void **state)
+{
+	struct tm_cell c = cell_of(&counts, TM_STATE_NONE, 1, 0);
+	struct tm_result *r;
+
+	(void)state;
+	c.ops = 0;
+	c.duration_ns = 30000000;
+	r = run(&c, TIMEOUT_MS);
+	assert_int_equal(r->error, 0);
+	assert_true(r->ops > OPS);
+	assert_true(r->elapsed_ns >= c.duration_ns);
+	tm_result_free(r);
+}
+
+static void test_initiators(void **state)
+{
+	struct tm_cell c;
+	struct tm_result *r;
+
+	(void)state;
+	if (tm_topo_cpus(topo) < 2)
+		return;
+	c = cell_of(&counts, TM_STATE_NONE, 2, 0);
+	c.ops = OPS + 1; /* does not divide */
+	r = run(&c, TIMEOUT_MS);
+	assert_int_equal(r->error, 0);
+	assert_int_equal(r->ops, OPS + 1);
+	assert_int_equal(tm_result_hist(r, TM_METRIC_OP)->count, OPS + 1);
+	tm_result_free(r);
+}
+
+static void test_responders(void **unused)
+{
+	static const enum tm_state states[] = {TM_STATE_SPIN, TM_STATE_TOUCH, TM_STATE_KERNEL};
+
+	(void)unused;
+	if (tm_topo_cpus(topo) < 2)
+		return;
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		struct tm_cell c = cell_of(&protects, states[i], 1, 1);
+		struct tm_result *r = run(&c, TIMEOUT_MS);
+
+		assert_int_equal(r->error, 0);
+		assert_int_equal(r->ops, OPS);
+		assert_int_equal(r->deliveries_expected, OPS);
+		/* A busy machine loses some; it can't invent any. */
+		assert_true(r->deliveries > 0 && r->deliveries <= OPS);
+		assert_true(r->valid_one_gap <= r->ops_valid && r->ops_valid <= r->ops_armed &&
+			    r->ops_armed <= r->ops);
+		assert_true(r->valid_positive <= r->valid_one_gap);
+		assert_true(tm_result_responders(r)[0].delivered == r->deliveries);
+		assert_true(tm_result_responders(r)[0].bound_ticks > 0);
+		tm_result_free(r);
+	}
+}
+
+/* Neither a sleeping responder nor one in another process gets any. */
+static void test_controls(void **unused)
+{
+	struct tm_cell c;
+	struct tm_result *r;
+
+	(void)unused;
+	if (tm_topo_cpus(topo) < 2)
+		return;
+	c = cell_of(&protects, TM_STATE_IDLE, 1, 1);
+	r = run(&c, TIMEOUT_MS);
+	assert_int_equal(r->error, 0);
+	assert_int_equal(r->ops, OPS);
+	assert_int_equal(r->deliveries, 0);
+	tm_result_free(r);
+	c = cell_of(&protects, TM_STATE_FOREIGN, 1, 1);
+	r = run(&c, TIMEOUT_MS);
+	assert_int_equal(r->error, 0);
+	assert_true(r->deliveries < OPS / 2); /* other interrupts may hit an operation */
+	tm_result_free(r);
+}
+
+static void test_verify(void **unused)
+{
+	static const enum tm_state states[] = {TM_STATE_SPIN, TM_STATE_IDLE, TM_STATE_KERNEL};
+
+	(void)unused;
+	for (size_t i = 0; tm_topo_cpus(topo) > 1 && i < sizeof(states) / sizeof(states[0]); i++) {
+		struct tm_cell c = cell_of(&protects, states[i], 1, 1);
+		struct tm_result *r;
+
+		c.verify = true;
+		r = run(&c, TIMEOUT_MS);
+		assert_int_equal(r->error, 0);
+		assert_true(r->verified);
+		assert_int_equal(r->verdict.checks, 7);
+		/* The last check asks for what is not so: exactly one is found. */
+		assert_int_equal(r->verdict.violations, 1);
+		assert_string_equal(r->verdict.first, "page 42 is readable");
+		tm_result_free(r);
+	}
+}
+
+static void test_failures(void **unused)
+{
+	const struct tm_workload refuses = {
+		.name = "refuses", .setup = refuse_setup, .operate = count_operate};
+	const struct tm_workload fails = {.name = "fails", .operate = fail_operate};
+	const struct tm_workload dies = {.name = "dies", .operate = die_operate};
+	const struct tm_workload hangs = {.name = "hangs", .operate = hang_operate};
+	struct tm_cell c = cell_of(&refuses, TM_STATE_NONE, 1, 0);
+	struct tm_result *r = run(&c, TIMEOUT_MS);
+
+	(void)unused;
+	assert_int_equal(r->error, -ENOTSUP);
+	assert_true(r->skipped);
+	assert_string_equal(r->why, "no unicorns here");
+	tm_result_free(r);
+
+	c = cell_of(&fails, TM_STATE_NONE, 1, 0);
+	r = run(&c, TIMEOUT_MS);
+	assert_int_equal(r->error, -ENOSPC);
+	assert_false(r->skipped);
+	assert_non_null(strstr(r->why, "operation 3: No space left"));
+	tm_result_free(r);
+
+	c = cell_of(&dies, TM_STATE_NONE, 1, 0);
+	r = run(&c, TIMEOUT_MS);
+	assert_int_equal(r->error, -EIO);
+	assert_non_null(strstr(r->why, "signal 11"));
+	tm_result_free(r);
+
+	c = cell_of(&hangs, tm_topo_cpus(topo) > 1 ? TM_STATE_FOREIGN : TM_STATE_NONE, 1,
+		    tm_topo_cpus(topo) > 1);
+	r = run(&c, 500);
+	assert_int_equal(r->error, -ETIMEDOUT);
+	assert_non_null(strstr(r->why, "stopped"));
+	tm_result_free(r);
+}
+
+static void test_cancel(void **unused)
+{
+	const struct tm_workload hangs = {.name = "hangs", .operate = hang_operate};
+	const struct tm_run_context context = {.clock = &test_clock, .probe = probe};
+	struct tm_cell c = cell_of(&hangs, TM_STATE_NONE, 1, 0);
+	struct tm_result *r = tm_result_new(0);
+	const int cancel = 1;
+
+	(void)unused;
+	assert_int_equal(tm_run(&c, &context, r, TIMEOUT_MS, &cancel), -EINTR);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	tm_placement_free(&c.placement);
+	tm_result_free(r);
+}
+
+static void test_guard(void **unused)
+{
+	uint64_t word = 5, value = 0;
+
+	(void)unused;
+	tm_guard_install();
+	assert_int_equal(tm_guarded_peek(&word, &value), 0);
+	assert_int_equal(value, 5);
+	assert_int_equal(tm_guarded_poke(&word, 6), 0);
+	assert_int_equal(word, 6);
+	for (int i = 0; i < 1000; i++) { /* again and again: the handler must not stay blocked */
+		assert_int_equal(tm_guarded_peek((void *)8, &value), -EFAULT);
+		assert_int_equal(tm_guarded_poke((void *)8, 1), -EFAULT);
+		assert_int_equal(tm_guarded_touch((void *)8, 8, 1), -EFAULT);
+	}
+	signal(SIGSEGV, SIG_DFL);
+	signal(SIGBUS, SIG_DFL);
+}
+
+static int open_all(void **unused)
+{
+	char why[256];
+
+	(void)unused;
+	return tm_clock_calibrate(&test_clock) || tm_topo_load(NULL, &topo, why, sizeof(why)) ||
+	       tm_probe_open(TM_PROBE_NONE, &probe, why, sizeof(why));
+}
+
+static int close_all(void **unused)
+{
+	(void)unused;
+	tm_probe_close(probe);
+	tm_topo_free(topo);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_guard),	   cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_duration),   cmocka_unit_test(test_initiators),
+		cmocka_unit_test(test_responders), cmocka_unit_test(test_controls),
+		cmocka_unit_test(test_verify),	   cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_cancel),
+	};
+
+	return cmocka_run_group_tests_name("run", tests, open_all, close_all);
+}
