@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* The plan: rows from the descriptors' sweeps, cells from rows. See plan.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "plan.h"
+
+enum {
+	CELLS_MAX = 1 << 20,
+	RUN_OVERHEAD_NS = 60000000, /* process, responders, clocks: seen, roughly */
+};
+
+#define QUICK_BUDGET_NS 6000000000ull
+#define DEFAULT_BUDGET_NS 45000000000ull
+#define FULL_CELL_NS 500000000ull
+#define CELL_MIN_NS 20000000ull
+#define CELL_MAX_NS 1000000000ull
+
+/* The lists that are the plan's own, in the shape of a workload's parameters. */
+static const char *const state_choices[] = {"spin",    "touch",	   "kernel", "idle",
+					    "foreign", "isolated", NULL};
+static const char *const distance_choices[] = {"smt", "cache", "package", "remote", "any", NULL};
+
+struct builder {
+	const struct tm_topo *topo;
+	const struct tm_plan_request *q;
+	struct tm_plan *out;
+	char *why;
+	size_t why_size;
+	/* expanded lists */
+	uint64_t *responders, *initiators, *states, *distances;
+	size_t responder_count, initiator_count, state_count, distance_count;
+	enum tm_order order;
+	/* cells of one block, before they are repeated */
+	struct tm_plan_cell *block;
+	size_t block_count, block_capacity;
+	size_t row_capacity, skip_capacity;
+};
+
+const struct tm_workload *tm_workload_find(const char *name)
+{
+	for (const struct tm_workload *const *w = tm_workloads; *w; w++) {
+		if (!strcmp((*w)->name, name))
+			return *w;
+	}
+	return NULL;
+}
+
+static bool transparent_hugepages(void)
+{
+	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+	char line[64] = "";
+	bool yes = false;
+
+	if (f) {
+		yes = fgets(line, sizeof(line), f) && !strstr(line, "[never]");
+		fclose(f);
+	}
+	return yes;
+}
+
+int tm_workload_can_run(const struct tm_workload *w, char *why, size_t why_size)
+{
+	if (w->needs & TM_NEEDS_ROOT && geteuid()) {
+		snprintf(why, why_size, "needs root");
+		return -EPERM;
+	}
+	if (w->needs & TM_NEEDS_THP && !transparent_hugepages()) {
+		snprintf(why, why_size,
+			 "transparent huge pages are off; echo madvise > "
+			 "/sys/kernel/mm/transparent_hugepage/enabled");
+		return -ENOTSUP;
+	}
+	return w->probe ? w->probe(why, why_size) : 0;
+}
+
+/* Room for one more element; the array may move. */
+static int grow(void **array, size_t count, size_t *capacity, size_t size)
+{
+	size_t more = *capacity ? 2 * *capacity : 64;
+	void *p;
+
+	if (count < *capacity)
+		return 0;
+	if (more > CELLS_MAX)
+		return -E2BIG;
+	p = realloc(*array, more * size);
+	if (!p)
+		return -ENOMEM;
+	*array = p;
+	*capacity = more;
+	return 0;
+}
+
+static int add_skip(struct builder *b, const char *label, const char *why)
+{
+	struct tm_plan_skip *s;
+	int rc = grow((void **)&b->out->skips, b->out->skip_count, &b->skip_capacity, sizeof(*s));
+
+	if (rc)
+		return rc;
+	s = &b->out->skips[b->out->skip_count++];
+	snprintf(s->label, sizeof(s->label), "%s", label);
+	snprintf(s->why, sizeof(s->why), "%s", why);
+	return 0;
+}
+
+static void make_label(const struct tm_cell_args *a, char *out, size_t size)
+{
+	char value[64];
+	size_t n = (size_t)snprintf(out, size, "%s", a->workload->name);
+
+	for (int i = 0; a->workload->params && a->workload->params[i].name && n < size; i++) {
+		tm_param_print(&a->workload->params[i], a->values[i], value, sizeof(value));
+		n += (size_t)snprintf(out + n, size - n, " %s=%s", a->workload->params[i].name,
+				      value);
+	}
+}
+
+/* Places one cell and adds it to the block. -ERANGE: not enough CPUs. */
+static int add_cell(struct builder *b, const struct tm_cell_args *args, enum tm_state state,
+		    enum tm_distance distance, enum tm_role role)
+{
+	const struct tm_plan_request *q = b->q;
+	struct tm_place_request place = {
+		.initiators = args->initiators,
+		.responders = args->responders,
+		.distance = distance,
+		.order = b->order,
+		.initiator_cpu = q->initiator_cpu,
+		.memory_node = q->memory_node,
+	};
+	struct tm_plan_cell *c;
+	int rc;
+
+	if (state == TM_STATE_ISOLATED && !q->isolated_count) {
+		snprintf(
+			b->why, b->why_size,
+			"--state isolated: no CPU is isolated here; boot with nohz_full= or isolcpus=");
+		return -ERANGE;
+	}
+	/* Isolated CPUs are for responders that ask for them, and for nobody else. */
+	place.avoid = q->isolated;
+	place.avoid_count = (unsigned int)q->isolated_count;
+	if (state == TM_STATE_ISOLATED) {
+		place.only = q->isolated;
+		place.only_count = (unsigned int)q->isolated_count;
+	}
+	rc = grow((void **)&b->block, b->block_count, &b->block_capacity, sizeof(*b->block));
+	if (rc)
+		return rc;
+	c = &b->block[b->block_count];
+	memset(c, 0, sizeof(*c));
+	c->cell.args = *args;
+	c->cell.state = state;
+	c->cell.row = (unsigned int)b->out->row_count;
+	c->cell.duration_ns = q->duration_ns;
+	c->cell.ops = q->ops;
+	c->role = role;
+	rc = tm_place(b->topo, &place, &c->cell.placement, b->why, b->why_size);
+	if (rc)
+		return rc;
+	c->cell.args.memory_node = q->memory_node;
+	if (args->responders > b->out->max_responders)
+		b->out->max_responders = args->responders;
+	b->block_count++;
+	return 0;
+}
+
+/* One row: the measured cell and its controls. */
+static int add_row(struct builder *b, const struct tm_cell_args *args, enum tm_state state,
+		   enum tm_distance distance)
+{
+	const struct tm_workload *w = args->workload;
+	size_t before = b->block_count;
+	struct tm_cell_args alone = *args;
+	struct tm_plan_row *row;
+	char label[128];
+	int rc;
+
+	make_label(args, label, sizeof(label));
+	rc = w->probe_cell ? w->probe_cell(args, b->why, b->why_size) : 0;
+	if (rc)
+		return add_skip(b, label, b->why);
+	rc = grow((void **)&b->out->rows, b->out->row_count, &b->row_capacity, sizeof(*row));
+	if (rc)
+		return rc;
+	rc = add_cell(b, args, args->responders ? state : TM_STATE_NONE, distance,
+		      TM_ROLE_MEASURED);
+	alone.responders = 0;
+	if (!rc && args->responders && !w->no_control && state != TM_STATE_FOREIGN)
+		rc = add_cell(b, args, TM_STATE_FOREIGN, distance, TM_ROLE_CONTROL_FOREIGN);
+	if (!rc && args->responders && !w->no_control)
+		rc = add_cell(b, &alone, TM_STATE_NONE, TM_DISTANCE_ANY, TM_ROLE_CONTROL_NONE);
+	if (rc) {
+		while (b->block_count > before)
+			tm_placement_free(&b->block[--b->block_count].cell.placement);
+		return rc;
+	}
+	row = &b->out->rows[b->out->row_count++];
+	snprintf(row->label, sizeof(row->label), "%s", label);
+	row->floor = w->floor;
+	return 0;
+}
+
+/* All combinations of responders, states and distances for one set of values. */
+static int add_rows(struct builder *b, struct tm_cell_args *args)
+{
+	int rc = 0;
+
+	for (size_t n = 0; !rc && n < b->initiator_count; n++) {
+		args->initiators = (unsigned int)b->initiators[n];
+		if (args->workload->all_initiate && !b->q->initiators) {
+			args->initiators = tm_topo_cpus(b->topo);
+			args->responders = 0;
+			rc = add_row(b, args, TM_STATE_NONE, TM_DISTANCE_ANY);
+			continue;
+		}
+		if (args->workload->floor && args->workload->gate == TM_GATE_NONE) {
+			args->responders = 0;
+			rc = add_row(b, args, TM_STATE_NONE, TM_DISTANCE_ANY);
+			continue;
+		}
+		for (size_t r = 0; !rc && r < b->responder_count; r++) {
+			args->responders = (unsigned int)b->responders[r];
+			if (!args->responders) {
+				rc = add_row(b, args, TM_STATE_NONE, TM_DISTANCE_ANY);
+				continue;
+			}
+			for (size_t s = 0; !rc && s < b->state_count; s++) {
+				enum tm_state state = TM_STATE_NONE;
+
+				tm_state_parse(state_choices[b->states[s]], &state);
+				for (size_t d = 0; !rc && d < b->distance_count; d++)
+					rc = add_row(b, args, state,
+						     (enum tm_distance)b->distances[d]);
+			}
+		}
+	}
+	return rc;
+}
+
+/* What the user, the plan's size or the descriptor says for parameter p. */
+static const char *sweep_of(const struct builder *b, const struct tm_param *p)
+{
+	for (size_t i = 0; i < b->q->param_count; i++) {
+		if (!strcmp(b->q->params[i].name, p->name))
+			return b->q->params[i].text;
+	}
+	if (b->q->size == TM_PLAN_FULL && (p->full || p->plan))
+		return p->full ? p->full : p->plan;
+	return b->q->size == TM_PLAN_DEFAULT && p->plan ? p->plan : p->def;
+}
+
+/* The product of all parameters' sweeps, the last varying fastest. */
+static int add_sweep(struct builder *b, struct tm_cell_args *args, unsigned int index)
+{
+	const struct tm_param *p = args->workload->params ? &args->workload->params[index] : NULL;
+	uint64_t *values = NULL;
+	size_t count = 0;
+	int rc;
+
+	if (!p || !p->name)
+		return add_rows(b, args);
+	rc = tm_list_parse(p, sweep_of(b, p), &values, &count, b->why, b->why_size);
+	for (size_t i = 0; !rc && i < count; i++) {
+		args->values[index] = values[i];
+		rc = add_sweep(b, args, index + 1);
+	}
+	free(values);
+	return rc;
+}
+
+static int add_workload(struct builder *b, const struct tm_workload *w)
+{
+	struct tm_cell_args args = {.workload = w, .memory_node = b->q->memory_node};
+	char why[192];
+
+	if (tm_workload_can_run(w, why, sizeof(why)))
+		return add_skip(b, w->name, why);
+	return add_sweep(b, &args, 0);
+}
+
+static bool wanted(const struct tm_plan_request *q, const struct tm_workload *w)
+{
+	if (w->floor || !q->workload_count)
+		return true;
+	for (size_t i = 0; i < q->workload_count; i++) {
+		if (!strcmp(q->workloads[i], w->name))
+			return true;
+	}
+	return false;
+}
+
+static int add_workloads(struct builder *b, bool floors)
+{
+	int rc = 0;
+
+	for (const struct tm_workload *const *w = tm_workloads; !rc && *w; w++) {
+		if ((*w)->floor == floors && wanted(b->q, *w))
+			rc = add_workload(b, *w);
+	}
+	return rc;
+}
+
+/* Every name must be a workload, every parameter that of one of them. */
+static int check_names(const struct builder *b)
+{
+	const struct tm_plan_request *q = b->q;
+
+	for (size_t i = 0; i < q->workload_count; i++) {
+		if (!tm_workload_find(q->workloads[i])) {
+			snprintf(b->why, b->why_size,
+				 "unknown workload '%s'; 'tlbmark list' shows them",
+				 q->workloads[i]);
+			return -EINVAL;
+		}
+	}
+	for (size_t i = 0; i < q->param_count; i++) {
+		bool found = false;
+
+		for (const struct tm_workload *const *w = tm_workloads; *w && !found; w++) {
+			const struct tm_param *p = wanted(q, *w) ? (*w)->params : NULL;
+
+			for (; p && p->name && !found; p++)
+				found = !strcmp(p->name, q->params[i].name);
+		}
+		if (!found) {
+			snprintf(b->why, b->why_size,
+				 "--%s is no parameter of the workloads chosen; 'tlbmark list' "
+				 "shows whose it is",
+				 q->params[i].name);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* A list of CPUs counts, in which "all" is everyone who is left. */
+static int expand_counts(struct builder *b, const char *name, const char *text, uint64_t least,
+			 uint64_t most, uint64_t **values, size_t *count)
+{
+	struct tm_param p = {
+		.name = name, .unit = "CPUs", .kind = TM_PARAM_UINT, .min = least, .max = most};
+	char *plain = strdup(text), *all;
+	int rc;
+
+	if (!plain)
+		return -ENOMEM;
+	while ((all = strstr(plain, "all")))
+		memcpy(all, "max", 3);
+	rc = tm_list_parse(&p, plain, values, count, b->why, b->why_size);
+	free(plain);
+	if (rc == -ERANGE)
+		snprintf(b->why, b->why_size,
+			 "--%s %s: this process may use %u CPU%s, so %llu..%llu can be asked for",
+			 name, text, tm_topo_cpus(b->topo), tm_topo_cpus(b->topo) == 1 ? "" : "s",
+			 (unsigned long long)least, (unsigned long long)most);
+	return rc;
+}
+
+static int expand_lists(struct builder *b)
+{
+	const struct tm_plan_request *q = b->q;
+	const struct tm_param states = {
+		.name = "state", .unit = "", .kind = TM_PARAM_CHOICE, .choices = state_choices};
+	const struct tm_param distances = {.name = "distance",
+					   .unit = "",
+					   .kind = TM_PARAM_CHOICE,
+					   .choices = distance_choices};
+	uint64_t cpus = tm_topo_cpus(b->topo);
+	const char *responders = q->responders;
+	int rc;
+
+	/* One responder and everybody: what the default plan asks about. */
+	if (!responders)
+		responders = cpus > 1 ? "1,all" : "0";
+	rc = expand_counts(b, "responders", responders, 0, cpus - 1, &b->responders,
+			   &b->responder_count);
+	if (!rc)
+		rc = expand_counts(b, "initiators", q->initiators ? q->initiators : "1", 1, cpus,
+				   &b->initiators, &b->initiator_count);
+	if (!rc)
+		rc = tm_list_parse(&states, q->states ? q->states : "spin", &b->states,
+				   &b->state_count, b->why, b->why_size);
+	if (!rc)
+		rc = tm_list_parse(&distances, q->distances ? q->distances : "any", &b->distances,
+				   &b->distance_count, b->why, b->why_size);
+	if (!rc && tm_order_parse(q->order ? q->order : "compact", &b->order)) {
+		snprintf(b->why, b->why_size, "--order: '%s' is none of compact, spread", q->order);
+		rc = -EINVAL;
+	}
+	return rc;
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15ull; /* splitmix64: Steele et al. (2014) */
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+/* Fisher-Yates on one repeat's cells. */
+static void shuffle(struct tm_plan_cell *cells, size_t count, uint64_t *random)
+{
+	for (size_t i = count; i > 1; i--) {
+		size_t j = (size_t)(next_random(random) % i);
+		struct tm_plan_cell c = cells[i - 1];
+
+		cells[i - 1] = cells[j];
+		cells[j] = c;
+	}
+}
+
+static uint64_t choose_duration(const struct builder *b, unsigned int repeat)
+{
+	uint64_t runs = (uint64_t)b->block_count * repeat, each;
+	uint64_t budget = b->q->size == TM_PLAN_QUICK ? QUICK_BUDGET_NS : DEFAULT_BUDGET_NS;
+
+	if (b->q->duration_ns || b->q->ops)
+		return b->q->duration_ns;
+	if (b->q->size == TM_PLAN_FULL)
+		return FULL_CELL_NS;
+	each = budget / runs;
+	each = each > RUN_OVERHEAD_NS + CELL_MIN_NS ? each - RUN_OVERHEAD_NS : CELL_MIN_NS;
+	return each > CELL_MAX_NS ? CELL_MAX_NS : each;
+}
+
+/* The block, `repeat` times, each in an order of its own. */
+static int repeat_block(struct builder *b)
+{
+	static const unsigned int repeats[] = {
+		[TM_PLAN_QUICK] = 2, [TM_PLAN_DEFAULT] = 6, [TM_PLAN_FULL] = 10};
+	struct tm_plan *out = b->out;
+	uint64_t random = b->q->seed;
+
+	out->seed = b->q->seed;
+	out->repeat = b->q->repeat ? b->q->repeat : repeats[b->q->size];
+	if (out->repeat > CELLS_MAX / b->block_count) {
+		snprintf(b->why, b->why_size, "more than %d runs", CELLS_MAX);
+		return -ERANGE;
+	}
+	out->duration_ns = choose_duration(b, out->repeat);
+	out->cells = calloc(b->block_count * out->repeat, sizeof(*out->cells));
+	if (!out->cells)
+		return -ENOMEM;
+	for (unsigned int k = 0; k < out->repeat; k++) {
+		struct tm_plan_cell *c = &out->cells[out->cell_count];
+
+		memcpy(c, b->block, b->block_count * sizeof(*c));
+		for (size_t i = 0; i < b->block_count; i++) {
+			c[i].cell.duration_ns = out->duration_ns;
+			c[i].cell.repeat = k;
+			c[i].cell.verify = b->q->verify && !k && c[i].role == TM_ROLE_MEASURED &&
+					   c[i].cell.state != TM_STATE_FOREIGN;
+			c[i].cell.args.seed = next_random(&random);
+		}
+		shuffle(c, b->block_count, &random);
+		out->cell_count += b->block_count;
+	}
+	out->estimate_ns = out->cell_count * (out->duration_ns + RUN_OVERHEAD_NS);
+	return 0;
+}
+
+static bool asked_for_more_than_floors(const struct tm_plan_request *q)
+{
+	for (size_t i = 0; i < q->workload_count; i++) {
+		if (!tm_workload_find(q->workloads[i])->floor)
+			return true;
+	}
+	return !q->workload_count;
+}
+
+static bool has_row(const struct tm_plan *p)
+{
+	for (size_t i = 0; i < p->row_count; i++) {
+		if (!p->rows[i].floor)
+			return true;
+	}
+	return false;
+}
+
+static int build(struct builder *b)
+{
+	int rc = check_names(b);
+
+	if (!rc)
+		rc = expand_lists(b);
+	if (!rc)
+		rc = add_workloads(b, true);
+	if (!rc)
+		rc = add_workloads(b, false);
+	if (rc)
+		return rc;
+	/* Floors alone are no answer to a question about something else. */
+	if (!b->block_count || (asked_for_more_than_floors(b->q) && !has_row(b->out))) {
+		snprintf(b->why, b->why_size, "%s cannot run here: %s",
+			 b->out->skip_count ? b->out->skips[0].label : "nothing of this",
+			 b->out->skip_count ? b->out->skips[0].why : "no row is left");
+		return -ENOTSUP;
+	}
+	return repeat_block(b);
+}
+
+int tm_plan_build(const struct tm_topo *topo, const struct tm_plan_request *request,
+		  struct tm_plan *out, char *why, size_t why_size)
+{
+	struct builder b = {
+		.topo = topo, .q = request, .out = out, .why = why, .why_size = why_size};
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	snprintf(why, why_size, "out of memory");
+	rc = build(&b);
+	free(b.responders);
+	free(b.initiators);
+	free(b.states);
+	free(b.distances);
+	/* Repeats share the block's placements: they are freed with repeat 0. */
+	if (!out->cells) {
+		for (size_t i = 0; i < b.block_count; i++)
+			tm_placement_free(&b.block[i].cell.placement);
+	}
+	free(b.block);
+	if (rc)
+		tm_plan_free(out);
+	return rc;
+}
+
+void tm_plan_free(struct tm_plan *p)
+{
+	for (size_t i = 0; i < p->cell_count; i++) {
+		if (!p->cells[i].cell.repeat)
+			tm_placement_free(&p->cells[i].cell.placement);
+	}
+	free(p->cells);
+	free(p->rows);
+	free(p->skips);
+	memset(p, 0, sizeof(*p));
+}
