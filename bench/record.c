@@ -1,0 +1,538 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "record.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* Indices of tm_probe_counts.flush: enum tlb_flush_reason of the kernel. */
+enum { FLUSH_REMOTE = 1 };
+enum { OUTSIDE, INSIDE };
+
+static const char *const flush_names[TM_FLUSH_REASONS] = {
+	"task_switch",	      "remote_shootdown", "local_shootdown",
+	"local_mm_shootdown", "remote_send",	  "remote_wrong_cpu",
+};
+static const char *const gate_names[] = {
+	[TM_GATE_NONE] = "none",
+	[TM_GATE_EVERY] = "every",
+	[TM_GATE_SOME] = "some",
+};
+static const char *const role_names[] = {
+	[TM_ROLE_MEASURED] = "measured",
+	[TM_ROLE_CONTROL_FOREIGN] = "control_foreign",
+	[TM_ROLE_CONTROL_NONE] = "control_none",
+};
+
+int tm_record_new_id(char id[TM_ID_CHARS + 1])
+{
+	unsigned char bytes[TM_ID_CHARS / 2];
+
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		return -errno;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+static const char *choice(const struct tm_param *p, uint64_t value)
+{
+	return p->choices[value];
+}
+
+char *tm_record_label(const struct tm_cell_args *args)
+{
+	const struct tm_param *p = args->workload->params;
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	fputs(args->workload->name, f);
+	for (unsigned int i = 0; p && p[i].name; i++) {
+		if (p[i].kind == TM_PARAM_CHOICE)
+			fprintf(f, " %s=%s", p[i].name, choice(&p[i], args->values[i]));
+		else
+			fprintf(f, " %s=%llu", p[i].name, (unsigned long long)args->values[i]);
+	}
+	if (fclose(f)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* JSON knows neither NaN nor infinity: null says "no such figure". */
+static json_t *real(double value)
+{
+	return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *number(uint64_t value)
+{
+	return value <= INT64_MAX ? json_integer((json_int_t)value) : json_real((double)value);
+}
+
+static json_t *number_if(bool known, uint64_t value)
+{
+	return known ? number(value) : json_null();
+}
+
+/* Messages may quote bytes of a file; a record must not be lost for them. */
+static json_t *text(const char *s)
+{
+	json_t *j = json_string(s ? s : "");
+	char *copy;
+
+	if (j)
+		return j;
+	copy = strdup(s);
+	if (!copy)
+		return NULL;
+	for (char *c = copy; *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	j = json_string(copy);
+	free(copy);
+	return j;
+}
+
+__attribute__((format(printf, 2, 3))) static void say(json_t *list, const char *format, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	json_array_append_new(list, text(line));
+}
+
+static double share(uint64_t part, uint64_t whole)
+{
+	return whole ? (double)part / (double)whole : NAN;
+}
+
+static json_t *cpu_list(const unsigned int *cpu, unsigned int count)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < count; i++)
+		json_array_append_new(list, json_integer(cpu[i]));
+	return list;
+}
+
+static json_t *build_cell(const struct tm_record_input *in)
+{
+	const struct tm_cell *c = in->cell;
+	const struct tm_workload *w = c->args.workload;
+	const struct tm_placement *at = &c->placement;
+	json_t *parameters = json_object(), *units = json_object();
+	char *label = tm_record_label(&c->args);
+	char seed[24];
+	json_t *cell;
+
+	for (unsigned int i = 0; w->params && w->params[i].name; i++) {
+		const struct tm_param *p = &w->params[i];
+		uint64_t v = c->args.values[i];
+
+		json_object_set_new(parameters, p->name,
+				    p->kind == TM_PARAM_CHOICE ? text(choice(p, v)) : number(v));
+		json_object_set_new(units, p->name, text(p->unit));
+	}
+	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)c->args.seed);
+	cell = json_pack(
+		"{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:o,"
+		" s:o, s:o, s:i, s:s, s:b, s:o, s:o}",
+		"workload", w->name, "label", label ? text(label) : NULL, "parameters", parameters,
+		"units", units, "role", role_names[in->role], "state", tm_state_name(c->state),
+		"responders", number(c->args.responders), "initiators", number(c->args.initiators),
+		"distance", tm_distance_name(at->distance), "order", tm_order_name(in->order),
+		"row", number(c->row), "repeat", number(c->repeat), "seed", seed, "duration_ns",
+		number(c->duration_ns), "ops_limit", number(c->ops), "initiator_cpus",
+		cpu_list(at->initiator_cpu, at->initiators), "responder_cpus",
+		cpu_list(at->responder_cpu, at->responders), "memory_node", c->args.memory_node,
+		"gate", gate_names[w->gate], "floor", (int)w->floor, "op", text(w->op), "flushes",
+		text(w->flushes));
+	free(label);
+	return cell;
+}
+
+static json_t *build_clock(const struct tm_record_input *in)
+{
+	const struct tm_clock *c = in->clock;
+	const struct tm_responder_result *r = tm_result_responders(in->result);
+	uint64_t bound = 0;
+
+	for (uint32_t i = 0; i < in->result->responders; i++)
+		if (r[i].bound_ticks > bound)
+			bound = r[i].bound_ticks;
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "counter", TM_ARCH_COUNTER, "hz",
+			 real(c->hz), "hz_error", real(c->hz_error), "pair_ns",
+			 real(tm_ticks_to_ns(c, (double)c->pair_ticks)), "resolution_ns",
+			 real(tm_ticks_to_ns(c, (double)c->resolution_ticks)), "offset_bound_ns",
+			 real(tm_ticks_to_ns(c, (double)bound)));
+}
+
+static json_t *build_metric(const struct tm_clock *c, const struct tm_hist *h)
+{
+	static const struct {
+		const char *name;
+		double q;
+	} quantiles[] = {{"p50_ns", 0.5}, {"p90_ns", 0.9}, {"p99_ns", 0.99}, {"p999_ns", 0.999}};
+	char *encoded = tm_hist_encode(h);
+	json_t *m;
+
+	m = json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "count", number(h->count), "clamped",
+		      number(h->clamped), "min_ns", real(tm_ticks_to_ns(c, (double)h->min)),
+		      "max_ns", real(tm_ticks_to_ns(c, (double)h->max)), "mean_ns",
+		      real(tm_ticks_to_ns(c, h->sum / (double)h->count)), "unit", "ticks",
+		      "histogram", encoded);
+	free(encoded);
+	for (size_t i = 0; m && i < sizeof(quantiles) / sizeof(quantiles[0]); i++)
+		json_object_set_new(
+			m, quantiles[i].name,
+			real(tm_ticks_to_ns(c, (double)tm_hist_quantile(h, quantiles[i].q))));
+	return m;
+}
+
+/* NULL when one could not be built: a record without its figures is no record. */
+static json_t *build_metrics(const struct tm_record_input *in)
+{
+	json_t *metrics = json_object();
+
+	for (int m = 0; metrics && m < TM_METRICS; m++) {
+		const struct tm_hist *h = tm_result_hist(in->result, (enum tm_metric)m);
+
+		if (!h->count)
+			continue;
+		if (json_object_set_new(metrics, tm_metric_name((enum tm_metric)m),
+					build_metric(in->clock, h))) {
+			json_decref(metrics);
+			metrics = NULL;
+		}
+	}
+	return metrics;
+}
+
+static json_t *build_raw(const struct tm_result *r)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < r->raw_count && i < TM_RAW_SAMPLES; i++)
+		json_array_append_new(list, json_integer(r->raw_op_ticks[i]));
+	return list;
+}
+
+static json_t *build_counts(const struct tm_record_input *in)
+{
+	const struct tm_result *r = in->result;
+
+	return json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
+		" s:o, s:o, s:o}",
+		"ops", number(r->ops), "armed", number(r->ops_armed), "disturbed",
+		number(r->ops_disturbed), "valid", number(r->ops_valid), "one_gap",
+		number(r->valid_one_gap), "positive", number(r->valid_positive), "in_gap_checked",
+		number(r->valid_in_gap_checked), "in_gap", number(r->valid_in_gap),
+		"deliveries_expected", number(r->deliveries_expected), "deliveries",
+		number(r->deliveries), "gaps_dropped", number(r->gaps_dropped), "warmup_ops",
+		number(r->warmup_ops), "elapsed_ns", number(r->elapsed_ns), "batch_ops",
+		number(r->batch_ops), "gap_threshold_ns",
+		real(tm_ticks_to_ns(in->clock, (double)r->gap_threshold_ticks)), "tlb_interrupts",
+		number_if(r->have_tlb_interrupts, r->tlb_interrupts), "call_interrupts",
+		number_if(r->have_call_interrupts, r->call_interrupts), "context_switches",
+		number(r->context_switches), "resident_peak_kib", number(r->resident_peak_kib));
+}
+
+static json_t *in_out(const uint64_t counts[2])
+{
+	return json_pack("{s:o, s:o}", "in", number(counts[INSIDE]), "out",
+			 number(counts[OUTSIDE]));
+}
+
+static json_t *build_ranges(const struct tm_probe_counts *p)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < TM_FLUSH_RANGES; i++)
+		if (p->range[i][INSIDE] || p->range[i][OUTSIDE])
+			json_array_append_new(list, json_pack("{s:o, s:o, s:o}", "pages_from",
+							      number(1ull << i), "in",
+							      number(p->range[i][INSIDE]), "out",
+							      number(p->range[i][OUTSIDE])));
+	return list;
+}
+
+static json_t *build_functions(const struct tm_probe_counts *p)
+{
+	json_t *functions = json_object();
+
+	for (unsigned int i = 0; i < TM_PROBE_FUNCTIONS && p->function[i].name[0]; i++)
+		json_object_set_new(functions, p->function[i].name, in_out(p->function[i].calls));
+	if (p->function_other[INSIDE] || p->function_other[OUTSIDE])
+		json_object_set_new(functions, "(other)", in_out(p->function_other));
+	return functions;
+}
+
+static json_t *build_probe(const struct tm_record_input *in)
+{
+	const struct tm_probe_counts *p = &in->result->probe;
+	bool probed = in->result->probe_kind != TM_PROBE_NONE;
+	json_t *flush = probed ? json_object() : json_null(), *cost = json_null();
+
+	for (unsigned int i = 0; probed && i < TM_FLUSH_REASONS; i++)
+		json_object_set_new(flush, flush_names[i], in_out(p->flush[i]));
+	if (in->probe_cost)
+		cost = json_pack(
+			"{s:o, s:o, s:o}", "with_p50_ns", real(in->probe_cost->with_p50_ns),
+			"without_p50_ns", real(in->probe_cost->without_p50_ns), "ratio",
+			real(in->probe_cost->with_p50_ns / in->probe_cost->without_p50_ns));
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
+		tm_probe_kind_name(in->result->probe_kind), "why", text(in->probe_why), "cost",
+		cost, "flush", flush, "ranges", p->has_ranges ? build_ranges(p) : json_null(),
+		"full", p->has_ranges ? in_out(p->full) : json_null(), "sends_full",
+		p->has_ranges ? in_out(p->sends_full) : json_null(), "functions",
+		p->has_functions ? build_functions(p) : json_null(), "handlers",
+		probed ? in_out(p->handlers) : json_null(), "events_lost", number(p->events_lost));
+}
+
+static json_t *build_responders(const struct tm_record_input *in)
+{
+	const struct tm_responder_result *r = tm_result_responders(in->result);
+	const struct tm_clock *c = in->clock;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < in->result->responders; i++, r++)
+		json_array_append_new(
+			list,
+			json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "cpu",
+				  (int)r->cpu, "distance",
+				  tm_distance_name((enum tm_distance)r->distance), "delivered",
+				  number(r->delivered), "gaps_in", number(r->gaps_in), "gaps_out",
+				  number(r->gaps_out), "stolen_ns",
+				  real(tm_ticks_to_ns(c, (double)r->stolen_ticks)), "offset_ns",
+				  real(tm_ticks_to_ns(c, (double)r->offset_ticks)), "bound_ns",
+				  real(tm_ticks_to_ns(c, (double)r->bound_ticks)),
+				  "delivery_p50_ns",
+				  real(tm_ticks_to_ns(c, (double)r->delivery_p50_ticks)),
+				  "stolen_p50_ns",
+				  real(tm_ticks_to_ns(c, (double)r->stolen_p50_ticks))));
+	return list;
+}
+
+struct derived {
+	double delivered_ratio, ipis_per_op, full_flush_share, ops_per_second;
+	double tlb_interrupts_per_op;
+	const char *ipis_source; /* NULL: nothing counted any */
+	uint64_t ipis;
+};
+
+static uint64_t gaps_inside(struct tm_result *r)
+{
+	const struct tm_responder_result *responder = tm_result_responders(r);
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < r->responders; i++)
+		sum += responder[i].gaps_in;
+	return sum;
+}
+
+/*
+ * The probe counts flushes of user memory by their reason, and those are what
+ * a shootdown is. Floors and kernel-range flushes have none: there every
+ * function-call interrupt inside the operation counts.
+ */
+static uint64_t probed_ipis(const struct tm_record_input *in)
+{
+	const struct tm_workload *w = in->cell->args.workload;
+	const struct tm_probe_counts *p = &in->result->probe;
+	uint64_t flushes = p->flush[FLUSH_REMOTE][INSIDE];
+
+	if (w->gate == TM_GATE_EVERY && w->flushes && w->flushes[0] &&
+	    (flushes || in->role != TM_ROLE_MEASURED))
+		return flushes;
+	return p->handlers[INSIDE];
+}
+
+static void derive(const struct tm_record_input *in, struct derived *d)
+{
+	struct tm_result *r = in->result;
+	const struct tm_probe_counts *p = &r->probe;
+	bool control = in->role != TM_ROLE_MEASURED;
+	bool gaps = r->responders && tm_state_spins(in->cell->state);
+
+	d->delivered_ratio = share(r->deliveries, r->deliveries_expected);
+	d->full_flush_share =
+		p->has_ranges ? share(p->full[INSIDE], p->flush[FLUSH_REMOTE][INSIDE]) : NAN;
+	d->ops_per_second = share(r->ops, r->elapsed_ns) * 1e9;
+	d->tlb_interrupts_per_op = r->have_tlb_interrupts ? share(r->tlb_interrupts, r->ops) : NAN;
+
+	/* A control's gaps are timer ticks, so there the kernel's own line is better. */
+	if (r->probe_kind != TM_PROBE_NONE) {
+		d->ipis_source = "probe";
+		d->ipis = probed_ipis(in);
+	} else if (gaps && !(control && r->have_tlb_interrupts)) {
+		d->ipis_source = "gaps";
+		d->ipis = gaps_inside(r);
+	} else if (r->have_tlb_interrupts) {
+		d->ipis_source = "interrupts";
+		d->ipis = r->tlb_interrupts;
+	} else {
+		d->ipis_source = NULL;
+		d->ipis = 0;
+	}
+	d->ipis_per_op = d->ipis_source ? share(d->ipis, r->ops) : NAN;
+}
+
+static json_t *build_derived(const struct derived *d)
+{
+	return json_pack("{s:o, s:o, s:s?, s:o, s:o, s:o}", "delivered_ratio",
+			 real(d->delivered_ratio), "ipis_per_op", real(d->ipis_per_op),
+			 "ipis_source", d->ipis_source, "full_flush_share",
+			 real(d->full_flush_share), "ops_per_second", real(d->ops_per_second),
+			 "tlb_interrupts_per_op", real(d->tlb_interrupts_per_op));
+}
+
+static void judge_delivery(const struct tm_record_input *in, const struct derived *d,
+			   json_t *reasons)
+{
+	if (in->role != TM_ROLE_MEASURED || in->cell->args.workload->gate != TM_GATE_EVERY ||
+	    !tm_state_is_gated(in->cell->state))
+		return;
+	if (!in->result->deliveries_expected)
+		say(reasons, "in no operation all responders were known to be in their state");
+	else if (d->delivered_ratio < TM_DELIVERED_MIN)
+		say(reasons, "delivered ratio %.4f < %.2f: responders were descheduled or lazy",
+		    d->delivered_ratio, TM_DELIVERED_MIN);
+}
+
+/*
+ * TLB interrupts are counted over the whole system and the whole phase: where
+ * the probe says that none fell into the operations, they are only a warning.
+ */
+static void judge_control(const struct tm_record_input *in, const struct derived *d,
+			  json_t *reasons, json_t *warnings)
+{
+	const struct tm_result *r = in->result;
+
+	if (in->role == TM_ROLE_MEASURED || !d->ipis_source || !r->ops)
+		return;
+	if (strcmp(d->ipis_source, "gaps") && d->ipis > TM_CONTROL_STRAYS &&
+	    d->ipis_per_op > TM_CONTROL_IPIS_MAX)
+		say(reasons, "%.3f IPIs an operation in a control (> %.2f): others shoot down here",
+		    d->ipis_per_op, TM_CONTROL_IPIS_MAX);
+	else if (r->have_tlb_interrupts && r->tlb_interrupts > TM_CONTROL_STRAYS &&
+		 d->tlb_interrupts_per_op > TM_CONTROL_IPIS_MAX)
+		say(warnings,
+		    "%.3f TLB interrupts an operation, outside of the operations of this control:"
+		    " other processes, or the preparation",
+		    d->tlb_interrupts_per_op);
+}
+
+static void judge_operations(const struct tm_record_input *in, json_t *reasons)
+{
+	struct tm_result *r = in->result;
+	const struct tm_hist *op = tm_result_hist(r, TM_METRIC_OP);
+	uint64_t steps = in->clock->resolution_ticks * TM_RESOLUTION_STEPS;
+
+	if (!r->ops) {
+		say(reasons, "no operation was measured");
+		return;
+	}
+	if (r->ops_valid < TM_VALID_OPS_MIN)
+		say(reasons, "valid operations: %llu (< %d)", (unsigned long long)r->ops_valid,
+		    TM_VALID_OPS_MIN);
+	if (share(r->ops - r->ops_valid, r->ops) > TM_DISTURBED_MAX)
+		say(reasons, "%.0f%% of the operations disturbed or not armed (> %.0f%%)",
+		    100 * share(r->ops - r->ops_valid, r->ops), 100 * TM_DISTURBED_MAX);
+	if (!in->cell->args.workload->floor && op->count && tm_hist_quantile(op, 0.5) < steps)
+		say(reasons, "op p50 of %.3g ns is under %d steps of the counter (%.3g ns each)",
+		    tm_ticks_to_ns(in->clock, (double)tm_hist_quantile(op, 0.5)),
+		    TM_RESOLUTION_STEPS,
+		    tm_ticks_to_ns(in->clock, (double)in->clock->resolution_ticks));
+}
+
+static json_t *build_quality(const struct tm_record_input *in, const struct derived *d,
+			     json_t *warnings)
+{
+	const struct tm_result *r = in->result;
+	json_t *reasons = json_array();
+	bool valid;
+
+	if (r->skipped) {
+		say(reasons, "skipped: %s", r->why);
+	} else if (r->error) {
+		say(reasons, "failed: %s", r->why[0] ? r->why : strerror(-r->error));
+	} else {
+		judge_operations(in, reasons);
+		judge_delivery(in, d, reasons);
+		judge_control(in, d, reasons, warnings);
+	}
+	if (r->verified && r->verdict.violations)
+		say(reasons, "%llu of %llu checks violated: %s",
+		    (unsigned long long)r->verdict.violations,
+		    (unsigned long long)r->verdict.checks, r->verdict.first);
+	valid = !json_array_size(reasons);
+	return json_pack("{s:b, s:o, s:b}", "valid", (int)valid, "reasons", reasons, "split_valid",
+			 (int)r->split_valid);
+}
+
+static json_t *build_verify(const struct tm_result *r)
+{
+	if (!r->verified)
+		return json_null();
+	return json_pack("{s:o, s:o, s:o, s:o}", "rounds", number(r->verdict.rounds), "checks",
+			 number(r->verdict.checks), "violations", number(r->verdict.violations),
+			 "first", text(r->verdict.first));
+}
+
+static json_t *build_background(const struct tm_record_input *in)
+{
+	json_t *metrics = NULL;
+
+	if (!in->background)
+		return json_null();
+	if (in->background_metrics)
+		metrics = json_loads(in->background_metrics, JSON_DECODE_ANY, NULL);
+	return json_pack("{s:o, s:o}", "spec", text(in->background), "metrics",
+			 metrics ? metrics : json_null());
+}
+
+json_t *tm_record_build(const struct tm_record_input *in)
+{
+	const struct tm_result *r = in->result;
+	const char *status = r->skipped ? "skipped" : r->error ? "failed" : "ok";
+	json_t *warnings = json_array(), *quality;
+	char id[TM_ID_CHARS + 1], when[64];
+	struct derived d;
+	struct tm tm;
+
+	if (tm_record_new_id(id) || !gmtime_r(&in->time.tv_sec, &tm)) {
+		json_decref(warnings);
+		return NULL;
+	}
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(when + strlen(when), sizeof(when) - strlen(when), ".%03uZ",
+		 (unsigned int)(in->time.tv_nsec / 1000000 % 1000));
+	for (unsigned int i = 0; in->warnings && in->warnings[i]; i++)
+		json_array_append_new(warnings, text(in->warnings[i]));
+	derive(in, &d);
+	quality = build_quality(in, &d, warnings);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
+		" s:o, s:o, s:O, s:o}",
+		"schema", TM_RECORD_SCHEMA, "id", id, "session", in->session, "suite_version",
+		in->suite_version, "time", when, "cell", build_cell(in), "status", status, "why",
+		text(r->why), "clock", build_clock(in), "metrics", build_metrics(in),
+		"raw_op_ticks", build_raw(r), "counts", build_counts(in), "derived",
+		build_derived(&d), "quality", quality, "probe", build_probe(in), "responders",
+		build_responders(in), "verify", build_verify(r), "background", build_background(in),
+		"environment", in->environment, "warnings", warnings);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The records of one session as rows: each a line of the table, made of the
+ * measured runs of that row and its controls.
+ *
+ * Only runs whose record says "valid" count. What is not known is NaN (a
+ * number), NULL (a text) or "none" (an estimate), never zero.
+ */
+#ifndef TLBMARK_ROWS_H
+#define TLBMARK_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "stats.h"
+#include "store.h"
+
+/* The floor that a shootdown is compared with: a bare IPI from user space. */
+#define TM_ROWS_IPI_FLOOR "membarrier"
+#define TM_ROWS_LEVEL 0.95 /* of the intervals, at least */
+
+struct tm_row {
+	unsigned int row;	/* its number in the plan */
+	char *workload, *label; /* label: with the parameters */
+	json_t *parameters;	/* object: numbers and choices' names */
+	char *state, *distance;
+	unsigned int responders, initiators;
+	bool floor; /* a baseline */
+
+	unsigned int repeats, repeats_valid;	 /* measured runs, in all and valid */
+	uint64_t operations;			 /* of the valid ones */
+	double op_p50_ns, op_p99_ns, op_p999_ns; /* all valid runs merged */
+	const char *control; /* "foreign" or "none": which one is used; NULL: none at all */
+	double control_p50_ns;
+	struct tm_estimate cost_ns;    /* of the shootdown: op p50 minus control p50, paired */
+	struct tm_estimate cost_ratio; /* the same, divided */
+	double delivery_p50_ns, stolen_p50_ns, return_p50_ns;
+	double ipis_per_op;
+	char *ipis_source;	 /* "probe", "gaps" or "interrupts" */
+	double full_flush_share; /* of the remote flushes inside operations; 0 .. 1 */
+	double times_ipi_floor;	 /* op p50 / that of the IPI floor, same responders */
+
+	char *reasons;	   /* why runs do not count, in words; NULL: all do */
+	bool tail_refused; /* p99 or p99.9 is NaN: too few effective operations */
+	bool split_refused; /* delivery and return are NaN: the counters' offset is not known well enough */
+};
+
+struct tm_rows {
+	struct tm_row *row; /* floors first, then by number */
+	size_t count, floors;
+	char session[TM_STORE_ID];
+	char time[32];		/* of the earliest record */
+	char *machine, *kernel; /* NULL: not told */
+	char *probe, *probe_why;
+	char *background;			   /* NULL: none */
+	char *counter;				   /* "TSC" */
+	double hz, clock_pair_ns, offset_bound_ns; /* the largest bound of all runs */
+	char **warnings;			   /* each once */
+	size_t warning_count;
+};
+
+/*
+ * Reads a session (a whole id). tm_rows_free() ends it. 0; -ENOENT where it
+ * has no records; -ENOMEM; -EUCLEAN for a damaged record; what the store says.
+ */
+int tm_rows_load(struct tm_store *store, const char *session, struct tm_rows **out, char *why,
+		 size_t why_size);
+
+/* The same from records in memory (a JSON array, any order): no store needed. */
+int tm_rows_build(const json_t *records, struct tm_rows **out, char *why, size_t why_size);
+
+void tm_rows_free(struct tm_rows *rows); /* NULL is ignored */
+
+#endif /* TLBMARK_ROWS_H */

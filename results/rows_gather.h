@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Inside rows only: one row while its records come in. */
+#ifndef TLBMARK_ROWS_GATHER_H
+#define TLBMARK_ROWS_GATHER_H
+
+#include <math.h>
+
+#include "rows.h"
+
+/* What a run is in its row. */
+enum tm_rows_role { MEASURED, FOREIGN, NONE, ROLES };
+
+/* The median of one valid run. */
+struct tm_gather_run {
+	json_int_t repeat;
+	double p50_ns;
+};
+
+struct tm_gather_side {
+	struct tm_hist *op; /* all valid runs, ticks; NULL: none yet */
+	struct tm_gather_run *run;
+	size_t count, room;
+	unsigned int refused; /* runs that do not count */
+	char *reason;	      /* the first one's */
+};
+
+/* One row while its records come in. */
+struct tm_gather {
+	struct tm_row row;
+	struct tm_gather_side side[ROLES];
+	struct tm_hist *delivery, *stolen, *back;
+	double hz;
+	double effective_p99, effective_p999; /* operations, summed over runs */
+	double ipis, ipi_ops, full, remote;
+	bool open; /* a row has begun */
+};
+
+/* Begins with the row's first record; on error tm_gather_drop() is still due. */
+int tm_gather_begin(struct tm_gather *g, const json_t *record);
+int tm_gather_add(struct tm_gather *g, const json_t *record);
+/* Leaves the row in *out, then its caller's; on error nothing. Ends *g in any case. */
+int tm_gather_finish(struct tm_gather *g, struct tm_row *out);
+void tm_gather_drop(struct tm_gather *g);
+void tm_row_free(struct tm_row *r);
+
+/* A copy, or NULL where there is nothing to copy; *rc tells when memory ran out. */
+char *tm_rows_copy(const char *text, int *rc);
+
+static inline const char *string_at(const json_t *o, const char *key)
+{
+	return json_string_value(json_object_get(o, key));
+}
+
+static inline double number_at(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+static inline json_int_t integer_at(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+#endif /* TLBMARK_ROWS_GATHER_H */

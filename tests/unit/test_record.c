@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* Records: every figure where it belongs, and the verdict with its reasons. */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "synthetic.h"
+
+static const json_t *at(const json_t *record, const char *path)
+{
+	char *copy = strdup(path), *rest = copy, *key;
+
+	while (record && (key = strsep(&rest, ".")))
+		record = json_object_get(record, key);
+	free(copy);
+	return record;
+}
+
+static double number(const json_t *record, const char *path)
+{
+	return json_number_value(at(record, path));
+}
+
+static const char *string(const json_t *record, const char *path)
+{
+	const char *s = json_string_value(at(record, path));
+
+	return s ? s : "(none)";
+}
+
+/* Builds the record; the reasons joined by '|', "" when it is valid. */
+static void reasons_of(const struct synthetic *s, char *out, size_t size)
+{
+	json_t *record = synthetic_record(s), *reason;
+	size_t i, n = 0;
+
+	out[0] = '\0';
+	json_array_foreach(at(record, "quality.reasons"), i, reason)
+	{
+		n += (size_t)snprintf(out + n, size - n, "%s%s", i ? "|" : "",
+				      json_string_value(reason));
+	}
+	assert_int_equal(json_is_true(at(record, "quality.valid")), !out[0]);
+	json_decref(record);
+}
+
+static void assert_reason(const struct synthetic *s, const char *part)
+{
+	char reasons[2048];
+
+	reasons_of(s, reasons, sizeof(reasons));
+	if (!part)
+		assert_string_equal(reasons, "");
+	else if (!strstr(reasons, part))
+		fail_msg("\"%s\" is not among the reasons \"%s\"", part, reasons);
+}
+
+static void a_good_run_is_valid(void **state)
+{
+	(void)state;
+	for (int role = TM_ROLE_MEASURED; role <= TM_ROLE_CONTROL_NONE; role++) {
+		struct synthetic s = {.role = (enum tm_role)role};
+
+		synthetic_make(&s);
+		assert_reason(&s, NULL);
+		synthetic_free(&s);
+	}
+}
+
+static void figures_are_in_their_place(void **state)
+{
+	struct synthetic s = {.pages = 512, .repeat = 4, .row = 7};
+	struct tm_probe_cost cost = {.with_p50_ns = 1030, .without_p50_ns = 1000};
+	json_t *r;
+
+	(void)state;
+	synthetic_make(&s);
+	s.input.probe_cost = &cost;
+	r = synthetic_record(&s);
+	assert_string_equal(string(r, "schema"), "tlbmark-record-1");
+	assert_string_equal(string(r, "time"), "2025-06-15T15:13:44.123Z");
+	assert_string_equal(string(r, "cell.label"), "munmap pages=512 kind=4k");
+	assert_string_equal(string(r, "cell.parameters.kind"), "4k");
+	assert_string_equal(string(r, "cell.seed"), "18446744073709551615");
+	assert_int_equal(number(r, "cell.parameters.pages"), 512);
+	assert_int_equal(number(r, "cell.row"), 7);
+	assert_int_equal(number(r, "cell.repeat"), 4);
+	assert_float_equal(number(r, "clock.offset_bound_ns"), 30, 1e-9);
+	assert_float_equal(number(r, "clock.pair_ns"), 20, 1e-9);
+	assert_int_equal(number(r, "counts.ops"), 20000);
+	assert_int_equal(number(r, "metrics.op.count"), 20000);
+	assert_in_range(number(r, "metrics.op.p50_ns"), 8900, 9150);
+	assert_in_range(number(r, "metrics.stolen.p50_ns"), 4400, 4600);
+	assert_null(at(r, "metrics.send"));
+	assert_float_equal(number(r, "derived.delivered_ratio"), 1, 1e-12);
+	assert_float_equal(number(r, "derived.ipis_per_op"), 1, 1e-12);
+	assert_string_equal(string(r, "derived.ipis_source"), "probe");
+	assert_float_equal(number(r, "derived.full_flush_share"), 1, 1e-12);
+	assert_float_equal(number(r, "derived.ops_per_second"), 100000, 1e-6);
+	assert_float_equal(number(r, "probe.cost.ratio"), 1.03, 1e-12);
+	assert_int_equal(number(r, "probe.functions.flush_tlb_func.in"), 20000);
+	assert_int_equal(json_array_size(at(r, "raw_op_ticks")), TM_RAW_SAMPLES);
+	assert_int_equal(json_array_size(at(r, "responders")), 1);
+	assert_true(json_is_null(at(r, "verify")));
+	assert_true(json_is_null(at(r, "background")));
+	json_decref(r);
+	synthetic_free(&s);
+}
+
+static void histograms_come_back(void **state)
+{
+	struct synthetic s = {.ops = 5000};
+	const struct tm_hist *h;
+	struct tm_hist *back;
+	json_t *r;
+
+	(void)state;
+	synthetic_make(&s);
+	r = synthetic_record(&s);
+	assert_int_equal(tm_hist_decode(string(r, "metrics.op.histogram"), &back), 0);
+	h = tm_result_hist(s.result, TM_METRIC_OP);
+	assert_int_equal(back->count, h->count);
+	for (double q = 0.01; q < 1; q += 0.01)
+		assert_int_equal(tm_hist_quantile(back, q), tm_hist_quantile(h, q));
+	free(back);
+	json_decref(r);
+	synthetic_free(&s);
+}
+
+/* Every kind of nothing is null: no NaN, no member left out. */
+static void an_empty_result_is_still_a_record(void **state)
+{
+	struct synthetic s = {0};
+	json_t *r;
+	char *text;
+
+	(void)state;
+	synthetic_make(&s);
+	tm_result_free(s.result);
+	s.result = s.input.result = tm_result_new(0);
+	s.result->error = -ENOTSUP;
+	s.result->skipped = true;
+	snprintf(s.result->why, sizeof(s.result->why), "no huge pages \377 here");
+	r = synthetic_record(&s);
+	text = json_dumps(r, 0);
+	assert_non_null(text);
+	assert_null(strstr(text, "nan"));
+	assert_null(strstr(text, "inf"));
+	assert_string_equal(string(r, "status"), "skipped");
+	assert_string_equal(string(r, "why"), "no huge pages ? here");
+	assert_true(json_is_null(at(r, "derived.delivered_ratio")));
+	assert_true(json_is_null(at(r, "derived.ops_per_second")));
+	assert_true(json_is_null(at(r, "probe.flush")));
+	assert_int_equal(json_object_size(at(r, "metrics")), 0);
+	assert_reason(&s, "skipped: no huge pages");
+	free(text);
+	json_decref(r);
+	synthetic_free(&s);
+}
+
+static void the_gate(void **state)
+{
+	struct synthetic s = {.ops = 10000};
+
+	(void)state;
+	synthetic_make(&s);
+	s.result->deliveries = 9800;
+	assert_reason(&s, NULL);
+	s.result->deliveries = 9799;
+	assert_reason(&s, "delivered ratio 0.9799 < 0.98");
+	s.result->deliveries = 4120;
+	assert_reason(&s, "delivered ratio 0.4120 < 0.98");
+	/* Lazy responders need not be interrupted, nor must operations that flush some time. */
+	s.cell.state = TM_STATE_IDLE;
+	assert_reason(&s, NULL);
+	s.cell.state = TM_STATE_SPIN;
+	s.result->deliveries_expected = 0;
+	assert_reason(&s, "known to be in their state");
+	synthetic_free(&s);
+}
+
+static void controls_must_be_quiet(void **state)
+{
+	struct synthetic s = {.role = TM_ROLE_CONTROL_FOREIGN, .ops = 10000};
+	json_t *r;
+
+	(void)state;
+	synthetic_make(&s);
+	s.result->probe.flush[1][1] = 100;
+	assert_reason(&s, NULL);
+	s.result->probe.flush[1][1] = 101;
+	assert_reason(&s, "0.010 IPIs an operation in a control (> 0.01)");
+	/* Outside of the operations it is noise of others: said, not refused. */
+	s.result->probe.flush[1][1] = 0;
+	s.result->tlb_interrupts = 700;
+	assert_reason(&s, NULL);
+	r = synthetic_record(&s);
+	assert_int_equal(json_array_size(at(r, "warnings")), 1);
+	json_decref(r);
+	/* Nobody can tell inside from outside without a probe. */
+	s.result->probe_kind = TM_PROBE_NONE;
+	assert_reason(&s, "0.070 IPIs an operation in a control");
+	/* Two strays in a short run are no rate. */
+	s.result->ops = s.result->ops_valid = 100;
+	s.result->tlb_interrupts = 2;
+	assert_reason(&s, NULL);
+	s.result->tlb_interrupts = 3;
+	assert_reason(&s, "IPIs an operation in a control");
+	synthetic_free(&s);
+}
+
+static void too_few_or_disturbed(void **state)
+{
+	struct synthetic s = {.ops = 100};
+
+	(void)state;
+	synthetic_make(&s);
+	s.result->ops_valid = 50;
+	assert_reason(&s, NULL);
+	s.result->ops_valid = 49;
+	assert_reason(&s, "51% of the operations disturbed");
+	s.result->ops = s.result->ops_valid = 19;
+	assert_reason(&s, "valid operations: 19 (< 20)");
+	s.result->ops = 0;
+	assert_reason(&s, "no operation was measured");
+	synthetic_free(&s);
+}
+
+static void failures_and_stale_translations(void **state)
+{
+	struct synthetic s = {0};
+
+	(void)state;
+	synthetic_make(&s);
+	s.result->error = -ETIMEDOUT;
+	assert_reason(&s, "failed: ");
+	s.result->error = 0;
+	s.result->verified = true;
+	s.result->verdict = (struct tm_verdict){.rounds = 10, .checks = 20};
+	assert_reason(&s, NULL);
+	s.result->verdict.violations = 1;
+	strcpy(s.result->verdict.first, "page 3 was still readable");
+	assert_reason(&s, "1 of 20 checks violated: page 3 was still readable");
+	synthetic_free(&s);
+}
+
+static void a_coarse_counter(void **state)
+{
+	struct synthetic s = {.op_ns = 300}, floor = {.workload = &synthetic_null, .op_ns = 30};
+
+	(void)state;
+	synthetic_make(&s);
+	assert_reason(&s, NULL);
+	s.clock.resolution_ticks = 80;
+	assert_reason(&s, "under 10 steps of the counter (40 ns each)");
+	synthetic_free(&s);
+	/* A floor may be as short as it likes. */
+	synthetic_make(&floor);
+	floor.clock.resolution_ticks = 80;
+	assert_reason(&floor, NULL);
+	synthetic_free(&floor);
+}
+
+static void where_ipis_are_counted(void **state)
+{
+	struct synthetic s = {.ops = 1000},
+			 floor = {.workload = &synthetic_membarrier, .ops = 1000};
+	json_t *r;
+
+	(void)state;
+	synthetic_make(&s);
+	s.result->probe_kind = TM_PROBE_NONE;
+	tm_result_responders(s.result)[0].gaps_in = 1500;
+	r = synthetic_record(&s);
+	assert_string_equal(string(r, "derived.ipis_source"), "gaps");
+	assert_float_equal(number(r, "derived.ipis_per_op"), 1.5, 1e-12);
+	json_decref(r);
+	s.cell.state = TM_STATE_IDLE;
+	s.result->tlb_interrupts = 250;
+	r = synthetic_record(&s);
+	assert_string_equal(string(r, "derived.ipis_source"), "interrupts");
+	assert_float_equal(number(r, "derived.ipis_per_op"), 0.25, 1e-12);
+	json_decref(r);
+	s.result->have_tlb_interrupts = false;
+	r = synthetic_record(&s);
+	assert_true(json_is_null(at(r, "derived.ipis_source")));
+	assert_true(json_is_null(at(r, "derived.ipis_per_op")));
+	json_decref(r);
+	synthetic_free(&s);
+
+	/* No flush of user memory: the handlers count. */
+	synthetic_make(&floor);
+	floor.result->probe.handlers[1] = 1003;
+	r = synthetic_record(&floor);
+	assert_float_equal(number(r, "derived.ipis_per_op"), 1.003, 1e-12);
+	json_decref(r);
+	synthetic_free(&floor);
+}
+
+static void ids_are_random(void **state)
+{
+	char a[TM_ID_CHARS + 1], b[TM_ID_CHARS + 1];
+
+	(void)state;
+	assert_int_equal(tm_record_new_id(a), 0);
+	assert_int_equal(tm_record_new_id(b), 0);
+	assert_int_equal(strspn(a, "0123456789abcdef"), TM_ID_CHARS);
+	assert_string_not_equal(a, b);
+}
+
+/* The whole record, but for what depends on zlib's version and the processor. */
+static void golden_record(void **state)
+{
+	struct synthetic s = {.pages = 33, .row = 2, .repeat = 1, .ops = 40};
+	json_t *r, *metric;
+	const char *name;
+	char *now, *golden;
+
+	(void)state;
+	synthetic_make(&s);
+	s.result->verified = true;
+	s.result->verdict = (struct tm_verdict){.rounds = 10, .checks = 20};
+	s.input.background = "cpu";
+	s.input.background_metrics = "{\"stressor\": \"cpu\", \"bogo_ops\": 12}";
+	r = synthetic_record(&s);
+	json_object_foreach((json_t *)at(r, "metrics"), name, metric)
+		json_object_set_new(metric, "histogram", json_string("HISTFAAA"));
+	assert_string_equal(string(r, "clock.counter"), TM_ARCH_COUNTER);
+	json_object_set_new((json_t *)at(r, "clock"), "counter", json_string("TSC"));
+	now = json_dumps(r, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+	golden = synthetic_golden("record.json", now);
+	assert_string_equal(now, golden);
+	free(golden);
+	free(now);
+	json_decref(r);
+	synthetic_free(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_good_run_is_valid),
+		cmocka_unit_test(figures_are_in_their_place),
+		cmocka_unit_test(histograms_come_back),
+		cmocka_unit_test(an_empty_result_is_still_a_record),
+		cmocka_unit_test(the_gate),
+		cmocka_unit_test(controls_must_be_quiet),
+		cmocka_unit_test(too_few_or_disturbed),
+		cmocka_unit_test(failures_and_stale_translations),
+		cmocka_unit_test(a_coarse_counter),
+		cmocka_unit_test(where_ipis_are_counted),
+		cmocka_unit_test(ids_are_random),
+		cmocka_unit_test(golden_record),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

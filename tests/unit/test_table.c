@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* From records to rows, and rows as text, CSV and JSON against golden files. */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "results/show_record.h"
+#include "results/table.h"
+#include "synthetic.h"
+
+static char why[768];
+
+static void append(json_t *session, struct synthetic *s)
+{
+	json_t *record = synthetic_record(s);
+
+	json_object_set_new(json_object_get(record, "clock"), "counter", json_string("TSC"));
+	json_array_append_new(session, record);
+	synthetic_free(s);
+}
+
+/* A row as the plan would run it: measured and both controls, `repeats` times. */
+static void append_row(json_t *session, struct synthetic row, unsigned int repeats)
+{
+	for (row.repeat = 0; row.repeat < repeats; row.repeat++)
+		for (int role = TM_ROLE_MEASURED; role <= TM_ROLE_CONTROL_NONE; role++) {
+			struct synthetic s = row;
+
+			if (role && row.workload)
+				continue;
+			s.role = (enum tm_role)role;
+			if (role)
+				s.op_ns = s.responders = s.state = 0;
+			synthetic_make(&s);
+			append(session, &s);
+		}
+}
+
+enum { NULL_ROW, MEMBARRIER, GOOD, PARTLY, UNDELIVERED, FEW, FAR, TWO, ROWS };
+
+static json_t *make_session(void)
+{
+	json_t *session = json_array();
+	struct synthetic s;
+
+	/* Stored last, shown first. */
+	append_row(session, (struct synthetic){.row = GOOD}, 6);
+	append_row(session, (struct synthetic){.row = FEW, .pages = 33, .ops = 500}, 3);
+	append_row(session, (struct synthetic){.row = FAR, .pages = 512, .op_ns = 1.2e6}, 6);
+	append_row(session, (struct synthetic){.row = TWO, .responders = 2, .op_ns = 1e4}, 9);
+	for (unsigned int repeat = 0; repeat < 6; repeat++) {
+		s = (struct synthetic){.row = PARTLY, .pages = 2, .repeat = repeat};
+		synthetic_make(&s);
+		s.result->deliveries -= repeat == 2 ? 2000 : 0;
+		s.result->split_valid = false;
+		append(session, &s);
+		s = (struct synthetic){
+			.row = PARTLY, .pages = 2, .repeat = repeat, .role = TM_ROLE_CONTROL_NONE};
+		synthetic_make(&s);
+		append(session, &s);
+		s = (struct synthetic){.row = UNDELIVERED, .pages = 4, .repeat = repeat};
+		synthetic_make(&s);
+		s.result->deliveries = 8240 + repeat;
+		append(session, &s);
+	}
+	append_row(session,
+		   (struct synthetic){
+			   .row = NULL_ROW, .workload = &synthetic_null, .op_ns = 21, .pages = 1},
+		   6);
+	append_row(session,
+		   (struct synthetic){
+			   .row = MEMBARRIER, .workload = &synthetic_membarrier, .op_ns = 3000},
+		   6);
+	return session;
+}
+
+static struct tm_rows *make_rows(void)
+{
+	json_t *session = make_session();
+	struct tm_rows *rows = NULL;
+
+	if (tm_rows_build(session, &rows, why, sizeof(why)))
+		fail_msg("%s", why);
+	json_decref(session);
+	return rows;
+}
+
+static const struct tm_row *row_of(const struct tm_rows *rows, unsigned int number)
+{
+	for (size_t i = 0; i < rows->count; i++)
+		if (rows->row[i].row == number)
+			return &rows->row[i];
+	fail_msg("no row %u", number);
+	return NULL;
+}
+
+static void figures_of_a_row(void **state)
+{
+	struct tm_rows *rows = make_rows();
+	const struct tm_row *r = row_of(rows, GOOD);
+
+	(void)state;
+	assert_int_equal(rows->count, ROWS);
+	assert_int_equal(rows->floors, 2);
+	assert_string_equal(rows->row[0].workload, "null");
+	assert_string_equal(rows->kernel, "6.12.1");
+	assert_string_equal(rows->machine, "Synthetic 9000");
+	assert_int_equal(r->repeats, 6);
+	assert_int_equal(r->repeats_valid, 6);
+	assert_int_equal(r->operations, 120000);
+	assert_null(r->reasons);
+	/* A body of 9 us +- 10%, one in 200 three times that; processes differ by 1%. */
+	assert_float_equal(r->op_p50_ns, 9000, 60);
+	assert_float_equal(r->op_p99_ns, 9900, 150);
+	assert_float_equal(r->op_p999_ns, 28000, 2000);
+	assert_string_equal(r->control, "foreign");
+	assert_float_equal(r->control_p50_ns, 1000, 10);
+	assert_float_equal(r->cost_ns.value, 8000, 60);
+	assert_float_equal(r->cost_ns.level, 0.96875, 1e-12);
+	assert_int_equal(r->cost_ns.pairs, 6);
+	assert_true(r->cost_ns.low < r->cost_ns.value && r->cost_ns.value < r->cost_ns.high);
+	assert_float_equal(r->cost_ns.high - r->cost_ns.low, 160, 60);
+	/* Paired, the processes' 1% cancels in the ratio. */
+	assert_float_equal(r->cost_ratio.value, 9, 0.03);
+	assert_float_equal(r->cost_ratio.high - r->cost_ratio.low, 0, 0.06);
+	assert_float_equal(r->delivery_p50_ns, 2700, 20);
+	assert_float_equal(r->stolen_p50_ns, 4500, 30);
+	assert_float_equal(r->return_p50_ns, 1800, 15);
+	assert_float_equal(r->ipis_per_op, 1, 1e-9);
+	assert_float_equal(r->full_flush_share, 0, 1e-9);
+	assert_float_equal(r->times_ipi_floor, 3, 0.02);
+	assert_float_equal(row_of(rows, FAR)->full_flush_share, 1, 1e-9);
+	tm_rows_free(rows);
+}
+
+static void what_does_not_count(void **state)
+{
+	struct tm_rows *rows = make_rows();
+	const struct tm_row *r = row_of(rows, UNDELIVERED);
+
+	(void)state;
+	assert_int_equal(r->repeats_valid, 0);
+	assert_true(isnan(r->op_p50_ns) && isnan(r->cost_ns.value) && isnan(r->ipis_per_op));
+	assert_string_equal(r->reasons, "6 of 6 runs not valid: delivered ratio 0.4120 < 0.98: "
+					"responders were descheduled or lazy");
+	r = row_of(rows, PARTLY);
+	assert_int_equal(r->repeats_valid, 5);
+	assert_int_equal(r->operations, 100000);
+	assert_string_equal(r->control, "none");
+	assert_int_equal(r->cost_ns.pairs, 5);
+	assert_true(isfinite(r->cost_ns.value) && isnan(r->cost_ns.low));
+	assert_true(r->split_refused);
+	assert_true(isnan(r->delivery_p50_ns) && isnan(r->return_p50_ns));
+	assert_true(isfinite(r->stolen_p50_ns));
+	r = row_of(rows, FEW);
+	assert_true(isfinite(r->op_p99_ns) && isnan(r->op_p999_ns) && r->tail_refused);
+	/* One floor was measured beside one responder, none beside two. */
+	assert_true(isnan(row_of(rows, TWO)->times_ipi_floor));
+	assert_float_equal(row_of(rows, TWO)->ipis_per_op, 2, 1e-9);
+	assert_float_equal(row_of(rows, TWO)->cost_ns.level, 0.9609375, 1e-12);
+	tm_rows_free(rows);
+}
+
+static void from_the_store_or_from_memory(void **state)
+{
+	char path[] = "/tmp/tlbmark-rows.XXXXXX";
+	struct tm_rows *rows = make_rows(), *stored;
+	json_t *session = make_session(), *record;
+	char *from_memory = NULL, *from_store = NULL;
+	struct tm_store *store;
+	size_t i, size;
+	FILE *f;
+
+	(void)state;
+	assert_int_equal(close(mkstemp(path)), 0);
+	assert_int_equal(tm_store_open(path, TM_STORE_WRITE, &store, why, sizeof(why)), 0);
+	json_array_foreach(session, i, record)
+		assert_int_equal(tm_store_add(store, record, why, sizeof(why)), 0);
+	assert_int_equal(
+		tm_rows_load(store, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &stored, why, sizeof(why)),
+		0);
+	f = open_memstream(&from_memory, &size);
+	assert_int_equal(tm_table_print(f, rows, TM_TABLE_JSON, NULL), 0);
+	fclose(f);
+	f = open_memstream(&from_store, &size);
+	assert_int_equal(tm_table_print(f, stored, TM_TABLE_JSON, NULL), 0);
+	fclose(f);
+	assert_string_equal(from_memory, from_store);
+	tm_rows_free(stored);
+	assert_int_equal(
+		tm_rows_load(store, "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", &stored, why, sizeof(why)),
+		-ENOENT);
+	tm_store_close(store);
+	unlink(path);
+	free(from_memory);
+	free(from_store);
+	json_decref(session);
+	tm_rows_free(rows);
+}
+
+static void a_damaged_record_is_named(void **state)
+{
+	json_t *session = make_session(), *record = json_array_get(session, 0), *op;
+	struct tm_rows *rows;
+
+	(void)state;
+	op = json_object_get(json_object_get(record, "metrics"), "op");
+	json_object_set_new(op, "histogram", json_string("HISTFAAA"));
+	assert_int_equal(tm_rows_build(session, &rows, why, sizeof(why)), -EUCLEAN);
+	assert_non_null(strstr(why, json_string_value(json_object_get(record, "id"))));
+	json_object_del(record, "cell");
+	assert_int_equal(tm_rows_build(session, &rows, why, sizeof(why)), -EUCLEAN);
+	json_array_clear(session);
+	assert_int_equal(tm_rows_build(session, &rows, why, sizeof(why)), -ENOENT);
+	json_decref(session);
+}
+
+static char *printed(enum tm_table_format format, struct tm_table_style style)
+{
+	struct tm_rows *rows = make_rows();
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	assert_int_equal(tm_table_print(f, rows, format, &style), 0);
+	fclose(f);
+	tm_rows_free(rows);
+	return text;
+}
+
+static void assert_golden(const char *name, char *now)
+{
+	char *golden = synthetic_golden(name, now);
+
+	assert_string_equal(now, golden);
+	free(golden);
+	free(now);
+}
+
+static void golden_tables(void **state)
+{
+	(void)state;
+	assert_golden("table.txt", printed(TM_TABLE_TEXT, (struct tm_table_style){.width = 160}));
+	assert_golden("table-145.txt",
+		      printed(TM_TABLE_TEXT, (struct tm_table_style){.width = 145}));
+	assert_golden("table-80.txt", printed(TM_TABLE_TEXT, (struct tm_table_style){.width = 80}));
+	assert_golden("table-colour.txt",
+		      printed(TM_TABLE_TEXT,
+			      (struct tm_table_style){.width = 110, .colour = true, .utf8 = true}));
+	assert_golden("table.csv", printed(TM_TABLE_CSV, (struct tm_table_style){0}));
+	assert_golden("table.json", printed(TM_TABLE_JSON, (struct tm_table_style){0}));
+}
+
+static void golden_record_page(void **state)
+{
+	struct tm_table_style style = {.width = 100};
+	json_t *session = make_session();
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	(void)state;
+	assert_int_equal(
+		tm_show_record(f, json_array_get(session, 0), false, &style, why, sizeof(why)), 0);
+	fclose(f);
+	assert_golden("record.txt", text);
+	json_decref(session);
+}
+
+/* Whatever the width, no line is longer, and the same words come. */
+static void lines_fit(void **state)
+{
+	(void)state;
+	for (unsigned int width = TM_TABLE_WIDTH_MIN; width <= 200; width += 7) {
+		char *text = printed(TM_TABLE_TEXT, (struct tm_table_style){.width = width});
+
+		for (char *line = text; *line; line += strcspn(line, "\n") + 1)
+			assert_in_range(strcspn(line, "\n"), 0, width);
+		assert_non_null(strstr(text, "munmap pages=512"));
+		assert_non_null(strstr(text, "0.4120"));
+		free(text);
+	}
+}
+
+static void numbers(void **state)
+{
+	static const struct {
+		double value;
+		const char *text;
+	} cases[] = {
+		{0, "0"},	 {1, "1.00"},	     {9.994, "9.99"},	{9.996, "10.0"},
+		{12.34, "12.3"}, {99.96, "100"},     {123.4, "123"},	{12345, "12345"},
+		{0.5, "0.500"},	 {0.0123, "0.0123"}, {-8.126, "-8.13"}, {NAN, "-"},
+	};
+	char buf[TM_TABLE_NUMBER];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_string_equal(tm_table_number(cases[i].value, buf), cases[i].text);
+	assert_string_equal(tm_table_time(999, false, buf), "999 ns");
+	assert_string_equal(tm_table_time(1000, false, buf), "1.00 us");
+	assert_string_equal(tm_table_time(-2.5e6, false, buf), "-2.50 ms");
+	assert_string_equal(tm_table_time(7e9, false, buf), "7.00 s");
+	assert_string_equal(tm_table_time(1500, true, buf), "1.50 \302\265s");
+	assert_string_equal(tm_table_time(NAN, false, buf), "-");
+}
+
+/* RFC 4180 by a reader of our own: as many fields in every line, quotes undone. */
+static void csv_is_readable(void **state)
+{
+	char *text = printed(TM_TABLE_CSV, (struct tm_table_style){0});
+	unsigned int fields = 1, expected = 0, lines = 0;
+	bool quoted = false;
+
+	(void)state;
+	for (char *c = text; *c; c++) {
+		if (*c == '"')
+			quoted = !quoted;
+		else if (!quoted && *c == ',')
+			fields++;
+		else if (!quoted && *c == '\n') {
+			assert_int_equal(c[-1], '\r');
+			expected = expected ? expected : fields;
+			assert_int_equal(fields, expected);
+			fields = 1;
+			lines++;
+		}
+	}
+	assert_false(quoted);
+	assert_int_equal(lines, ROWS + 1);
+	assert_int_equal(expected, 33);
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(figures_of_a_row),
+		cmocka_unit_test(what_does_not_count),
+		cmocka_unit_test(from_the_store_or_from_memory),
+		cmocka_unit_test(a_damaged_record_is_named),
+		cmocka_unit_test(golden_tables),
+		cmocka_unit_test(golden_record_page),
+		cmocka_unit_test(lines_fit),
+		cmocka_unit_test(numbers),
+		cmocka_unit_test(csv_is_readable),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
