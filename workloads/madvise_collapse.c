@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * madvise_collapse: turns base pages into huge pages.
+ *
+ * Timed: one madvise(MADV_COLLAPSE) of aligned ranges in which --present base
+ * pages are populated. For each huge page the kernel takes the page table out
+ * and flushes in collapse_huge_page() -> pmdp_collapse_flush(), by range over
+ * 512 base pages, which is beyond the ceiling: the whole TLB. Then
+ * tlb_remove_table_sync_one() interrupts every CPU, idle ones and those of
+ * other processes too, against walkers without locks; so foreign and idle
+ * responders are disturbed by this one, and the controls show it. Before all
+ * that lru_add_drain_all() may have a worker run on other CPUs.
+ *
+ * It does not measure the flush alone: allocating, zeroing and copying a huge
+ * page is part of the operation and most of its time.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/mman.h>
+
+#include <tlbmark/workload.h>
+
+#include "oracle.h"
+#include "pages.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+enum { PAGES, PRESENT };
+
+static const struct tm_param collapse_params[] = {
+	[PAGES] = PAGES_PARAM("1", "1,2,8,32"),
+	[PRESENT] = {.name = "present",
+		     .unit = "pages",
+		     .help = "base pages populated in each, at most",
+		     .kind = TM_PARAM_UINT,
+		     .min = 1,
+		     .max = UINT32_MAX,
+		     .def = "512",
+		     .full = "1,512"},
+	{.name = NULL},
+};
+
+static int collapse_probe(char *why, size_t why_size)
+{
+	if (!madvise(NULL, 0, MADV_COLLAPSE))
+		return 0;
+	snprintf(why, why_size, "this kernel has no MADV_COLLAPSE (Linux 6.1)");
+	return -ENOTSUP;
+}
+
+static int collapse_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
+{
+	/* The base pages and the huge ones exist at the same time. */
+	return pages_check(c, PAGES_THP, PAGES_ANON, 2 * c->values[PAGES], why, why_size);
+}
+
+static int collapse_prepare(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+	int rc = pages_open(t, p, PAGES_THP, PAGES_ANON, t->cell->values[PAGES]);
+
+	if (!rc)
+		rc = pages_place(t, p, PAGES_ALIGNED, 1, 0);
+	if (!rc && mmap(p->at, p->bytes, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
+		rc = tm_fail(t, -errno, "mmap of %zu bytes", p->bytes);
+	return rc;
+}
+
+static size_t present_bytes(const struct tm_thread *t, const struct pages *p)
+{
+	size_t bytes = t->cell->values[PRESENT] * t->page_bytes;
+
+	return bytes < p->page_bytes ? bytes : p->page_bytes;
+}
+
+static int advise(struct tm_thread *t, const struct pages *p, int advice, const char *name)
+{
+	if (!madvise(p->at, p->bytes, advice))
+		return 0;
+	return tm_fail(t, -errno, "%s of %zu bytes", name, p->bytes);
+}
+
+/* Base pages only, also where the system would rather give huge ones. */
+static int fill(struct tm_thread *t, struct pages *p)
+{
+	size_t bytes = present_bytes(t, p);
+	int rc = advise(t, p, MADV_DONTNEED, "MADV_DONTNEED");
+
+	if (!rc)
+		rc = advise(t, p, MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE");
+	for (size_t i = 0; !rc && i < p->bytes; i += p->page_bytes)
+		rc = pages_populate(t, p->at + i, bytes, t->page_bytes, true);
+	/* MADV_COLLAPSE respects the refusal. */
+	return rc ? rc : advise(t, p, MADV_HUGEPAGE, "MADV_HUGEPAGE");
+}
+
+static int collapse_operate(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+	uint32_t base_pages = (uint32_t)(p->bytes / t->page_bytes);
+	int rc;
+
+	while (tm_more(t)) {
+		rc = fill(t, p);
+		if (rc)
+			return rc;
+		/* Of the first huge page: what is not present, reading would make so. */
+		pages_publish(t, p->at, present_bytes(t, p), t->page_bytes);
+		tm_begin(t);
+		rc = madvise(p->at, p->bytes, MADV_COLLAPSE);
+		tm_end(t, base_pages);
+		if (rc)
+			return tm_fail(t, -errno, "MADV_COLLAPSE of %zu bytes", p->bytes);
+	}
+	return 0;
+}
+
+/*
+ * The content has moved, intact, and nobody uses the old pages any more: words
+ * written after return are what everyone reads. Without the flush a responder
+ * would read the old stamp from the base page.
+ */
+static int collapse_verify(struct tm_thread *t, void *state, struct tm_verdict *v)
+{
+	struct pages *p = pages_of(t, state);
+	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes};
+	int rc;
+
+	/* Before the first: the responders' translations must be of base pages. */
+	while (oracle_next(&o, present_bytes(t, p))) {
+		rc = fill(t, p);
+		if (rc)
+			return rc;
+		oracle_write(&o, p->at);
+		oracle_see(&o, p->at, ORACLE_STAMP, "before MADV_COLLAPSE");
+		rc = advise(t, p, MADV_COLLAPSE, "MADV_COLLAPSE");
+		if (!rc)
+			rc = pages_must_be_huge(t, p, p->at, p->bytes);
+		if (rc)
+			return rc;
+		/* Copied? Asked here alone, so that the responders' TLBs stay as they were. */
+		for (size_t i = 0; i < o.picks; i++)
+			tm_check(v,
+				 *(volatile uint64_t *)(p->at + o.offset[i]) == oracle_stamp(&o, i),
+				 "page %zu lost its content", o.offset[i] / o.stride);
+		oracle_renew(&o);
+		oracle_write(&o, p->at);
+		oracle_see(&o, p->at, ORACLE_STAMP, "after MADV_COLLAPSE");
+	}
+	return 0;
+}
+
+const struct tm_workload tm_workload_madvise_collapse = {
+	.name = "madvise_collapse",
+	.summary = "making huge pages of base pages",
+	.op = "one madvise(MADV_COLLAPSE) to --pages huge pages",
+	.flushes = "pmdp_collapse_flush",
+	.needs = TM_NEEDS_THP,
+	.gate = TM_GATE_EVERY,
+	.switches = true, /* lru_add_drain_all() waits */
+	.params = collapse_params,
+	.probe = collapse_probe,
+	.probe_cell = collapse_probe_cell,
+	.setup = pages_set_new,
+	.prepare = collapse_prepare,
+	.operate = collapse_operate,
+	.verify = collapse_verify,
+	.teardown = pages_set_free,
+};

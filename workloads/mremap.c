@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * mremap: moves a populated mapping, or cuts its end off.
+ *
+ * Timed: one mremap(). Moving (--how move) takes the page table entries over
+ * in move_page_tables(): one by one in move_ptes(), which flushes once for
+ * each page table that it empties, or, between addresses that are aligned to a
+ * PMD (--kind 4k-pmd), a whole table at a time in move_normal_pmd(), and huge
+ * pages in move_huge_pmd(), with a flush each. With --how dontunmap the old
+ * mapping stays, empty. --how shrink is a munmap() of the end, flushed in
+ * tlb_finish_mmu().
+ *
+ * It does not measure growing, nor a move that the kernel has to find room
+ * for: the place is there, and it is empty.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/mman.h>
+
+#include <tlbmark/workload.h>
+
+#include "oracle.h"
+#include "pages.h"
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+enum { PAGES, KIND, HOW };
+enum { KIND_4K, KIND_4K_PMD, KIND_THP };
+enum { HOW_MOVE, HOW_SHRINK, HOW_DONTUNMAP };
+
+static const char *const kinds[] = {"4k", "4k-pmd", "thp", NULL};
+static const char *const hows[] = {"move", "shrink", "dontunmap", NULL};
+
+static const struct tm_param mremap_params[] = {
+	[PAGES] = PAGES_PARAM("1", "1,8,32..34,512,4096,262144"),
+	[KIND] = PAGES_CHOICE_PARAM(
+		"kind", "base pages off any PMD's begin, base pages at one, or huge pages", kinds,
+		"4k", "4k,4k-pmd,thp"),
+	[HOW] = PAGES_CHOICE_PARAM("how", "move, cut off the end, or move and leave a mapping",
+				   hows, "move", "move,shrink,dontunmap"),
+	{.name = NULL},
+};
+
+static enum pages_kind kind_of(const struct tm_cell_args *c)
+{
+	return c->values[KIND] == KIND_THP ? PAGES_THP : PAGES_4K;
+}
+
+/* One page stays when the end is cut off. */
+static uint64_t kept(const struct tm_cell_args *c)
+{
+	return c->values[HOW] == HOW_SHRINK;
+}
+
+static int mremap_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
+{
+	return pages_check(c, kind_of(c), PAGES_ANON, c->values[PAGES] + kept(c), why, why_size);
+}
+
+static int mremap_prepare(struct tm_thread *t, void *state)
+{
+	const uint64_t *value = t->cell->values;
+	struct pages *p = pages_of(t, state);
+	int rc = pages_open(t, p, kind_of(t->cell), PAGES_ANON, value[PAGES] + kept(t->cell));
+
+	if (!rc)
+		rc = pages_place(t, p, value[KIND] == KIND_4K ? PAGES_KEEP_TABLES : PAGES_ALIGNED,
+				 2, 0);
+	if (!rc)
+		rc = pages_map(t, p, p->at, p->bytes, false);
+	if (!rc)
+		rc = pages_must_be_huge(t, p, p->at, p->bytes);
+	return rc;
+}
+
+/* The operation: 0 or -errno. Afterwards p->spot is where the mapping is. */
+static inline int remap(const struct tm_thread *t, struct pages *p, char *from, char *to)
+{
+	uint64_t how = t->cell->values[HOW];
+	int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+	char *got;
+
+	if (how == HOW_SHRINK)
+		got = mremap(from, p->bytes, p->page_bytes, 0);
+	else
+		got = mremap(from, p->bytes, p->bytes,
+			     how == HOW_MOVE ? flags : flags | MREMAP_DONTUNMAP, to);
+	return got == MAP_FAILED ? -errno : 0;
+}
+
+/* Where it is, where it goes, and what of it the operation covers. */
+struct move {
+	char *from, *to;
+	size_t covered_bytes;
+};
+
+static struct move next_move(const struct tm_thread *t, struct pages *p)
+{
+	struct move m = {
+		.from = pages_at(p, p->spot),
+		.to = pages_at(p, !p->spot),
+		.covered_bytes = p->bytes - kept(t->cell) * p->page_bytes,
+	};
+
+	if (t->cell->values[HOW] == HOW_SHRINK)
+		m.to = m.from;
+	else
+		p->spot = !p->spot;
+	return m;
+}
+
+/* Only what was cut off has to be made again: the rest moves to and fro. */
+static int regrow(struct tm_thread *t, struct pages *p)
+{
+	if (t->cell->values[HOW] != HOW_SHRINK)
+		return 0;
+	if (mremap(p->at, p->page_bytes, p->bytes, 0) == MAP_FAILED)
+		return tm_fail(t, -errno, "growing to %zu bytes", p->bytes);
+	return pages_populate(t, p->at, p->bytes, p->page_bytes, true);
+}
+
+static int mremap_operate(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+	int rc;
+
+	while (tm_more(t)) {
+		struct move m = next_move(t, p);
+
+		pages_publish(t, m.from, p->bytes, p->page_bytes);
+		tm_begin(t);
+		rc = remap(t, p, m.from, m.to);
+		tm_end(t, (uint32_t)(m.covered_bytes / t->page_bytes));
+		if (rc)
+			return tm_fail(t, rc, "mremap of %zu bytes", p->bytes);
+		rc = regrow(t, p);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/*
+ * After return the old place is dead (or reads as zeros, with dontunmap), and
+ * the new one has the content. Without the flush a responder would still read
+ * the stamp at the old place.
+ */
+static int mremap_verify(struct tm_thread *t, void *state, struct tm_verdict *v)
+{
+	struct pages *p = pages_of(t, state);
+	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes};
+	uint64_t how = t->cell->values[HOW];
+	size_t head = kept(t->cell) * p->page_bytes;
+	int rc;
+
+	while (oracle_next(&o, p->bytes - head)) {
+		struct move m = next_move(t, p);
+		char *old = m.from + head;
+
+		oracle_write(&o, old);
+		oracle_see(&o, old, ORACLE_STAMP, "before mremap");
+		rc = remap(t, p, m.from, m.to);
+		if (rc)
+			return tm_fail(t, rc, "mremap of %zu bytes", p->bytes);
+		oracle_see(&o, old, how == HOW_DONTUNMAP ? ORACLE_ZERO : ORACLE_FAULT,
+			   "at the old place after mremap");
+		if (how != HOW_SHRINK)
+			oracle_see(&o, m.to, ORACLE_STAMP, "at the new place after mremap");
+		rc = regrow(t, p);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+const struct tm_workload tm_workload_mremap = {
+	.name = "mremap",
+	.summary = "moving or shrinking a mapping",
+	.op = "one mremap() of --pages pages",
+	.flushes = "move_page_tables",
+	.gate = TM_GATE_EVERY,
+	.params = mremap_params,
+	.probe_cell = mremap_probe_cell,
+	.setup = pages_set_new,
+	.prepare = mremap_prepare,
+	.operate = mremap_operate,
+	.verify = mremap_verify,
+	.teardown = pages_set_free,
+};

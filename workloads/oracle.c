@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <errno.h>
+#include <inttypes.h>
+
+#include "oracle.h"
+
+bool oracle_next(struct oracle *o, size_t bytes)
+{
+	size_t pages = bytes / o->stride;
+
+	if (o->rounds == o->v->rounds)
+		return false;
+	if (o->rounds >= 2 && o->rounds * bytes >= ORACLE_MOST_BYTES)
+		return false;
+	o->rounds++;
+	oracle_renew(o);
+	o->picks = pages < ORACLE_PICKS ? pages : ORACLE_PICKS;
+	for (size_t i = 0; i < o->picks; i++) {
+		size_t page = i;
+
+		if (i == o->picks - 1)
+			page = pages - 1;
+		else if (i && pages > ORACLE_PICKS)
+			page = 1 + tm_random(o->t) % (pages - 2);
+		o->offset[i] = page * o->stride;
+	}
+	return true;
+}
+
+/* By place and not by pick: a page that is picked twice has one stamp. */
+uint64_t oracle_stamp(const struct oracle *o, size_t i)
+{
+	return o->epoch << 40 | (o->offset[i] / o->stride + 1);
+}
+
+void oracle_write(const struct oracle *o, char *base)
+{
+	for (size_t i = 0; i < o->picks; i++)
+		*(volatile uint64_t *)(base + o->offset[i]) = oracle_stamp(o, i);
+}
+
+static const char *who(const struct oracle *o, unsigned int r, char *name, size_t size)
+{
+	if (r == o->t->cell->responders)
+		snprintf(name, size, "the initiator");
+	else
+		snprintf(name, size, "responder %u", r);
+	return name;
+}
+
+static int peek(const struct oracle *o, unsigned int r, const char *at, uint64_t *value)
+{
+	*value = 0;
+	if (r == o->t->cell->responders)
+		return tm_self_peek(at, value);
+	return tm_peek(o->t, r, at, value);
+}
+
+static int poke(const struct oracle *o, unsigned int r, char *at, uint64_t value)
+{
+	if (r == o->t->cell->responders)
+		return tm_self_poke(at, value);
+	return tm_poke(o->t, r, at, value);
+}
+
+static void see_one(struct oracle *o, unsigned int r, const char *base, size_t i,
+		    enum oracle_see see, const char *when)
+{
+	uint64_t got, wanted = see == ORACLE_STAMP ? oracle_stamp(o, i) : 0;
+	size_t page = o->offset[i] / o->stride;
+	int rc = peek(o, r, base + o->offset[i], &got);
+	char name[32];
+
+	who(o, r, name, sizeof(name));
+	if (see == ORACLE_FAULT)
+		tm_check(o->v, rc == -EFAULT, "%s read %#" PRIx64 " from page %zu %s: no fault",
+			 name, got, page, when);
+	else if (rc)
+		tm_check(o->v, false, "%s could not read page %zu %s", name, page, when);
+	else
+		tm_check(o->v, got == wanted,
+			 "%s read %#" PRIx64 " from page %zu %s, not %#" PRIx64, name, got, page,
+			 when, wanted);
+}
+
+void oracle_see(struct oracle *o, const char *base, enum oracle_see see, const char *when)
+{
+	/* This CPU last: its fault could put a new page where the stale one is sought. */
+	for (unsigned int r = 0; r <= o->t->cell->responders; r++) {
+		for (size_t i = 0; i < o->picks; i++)
+			see_one(o, r, base, i, see, when);
+	}
+}
+
+void oracle_cannot_store(struct oracle *o, char *base, bool readable, const char *when)
+{
+	char name[32];
+
+	for (unsigned int r = 0; r <= o->t->cell->responders; r++) {
+		for (size_t i = 0; i < o->picks; i++) {
+			int rc = poke(o, r, base + o->offset[i], UINT64_MAX);
+
+			tm_check(o->v, rc == -EFAULT, "%s stored to page %zu %s",
+				 who(o, r, name, sizeof(name)), o->offset[i] / o->stride, when);
+		}
+	}
+	if (readable)
+		oracle_see(o, base, ORACLE_STAMP, when);
+}
