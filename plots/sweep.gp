@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Medians with their intervals against a parameter; the caller has set x_title
+# and name.
+load scripts . "/legend.gp"
+set bars small
+set multiplot
+do for [i = 1 : panels] {
+	load scripts . "/panel.gp"
+	if (mark[i] == mark[i]) {
+		set arrow 30 from mark[i], graph 0 to mark[i], graph 1 nohead dashtype (2, 4) linecolor rgb "#444444"
+	}
+	plot $data index block(i, 2) using 1:2 with lines linetype 2, \
+	     $data index block(i, 2) using 1:2:3:4 with yerrorbars linetype 2 dashtype solid linewidth 1, \
+	     $data index block(i, 1) using 1:2 with lines linetype 1, \
+	     $data index block(i, 1) using 1:2:3:4 with yerrorbars linetype 1 linewidth 1
+	unset label
+	unset arrow
+}
+unset multiplot
