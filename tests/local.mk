@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Unit tests are cmocka programs tests/unit/test_NAME.c; system tests are sh
+# scripts that print TAP. Both through automake's TAP driver.
+TM_TAP = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+LOG_DRIVER = $(TM_TAP)
+LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-unit
+TEST_EXTENSIONS = .sh
+SH_LOG_DRIVER = $(TM_TAP)
+SH_LOG_COMPILER = $(SHELL)
+AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; LC_ALL=C; TM_LINT='$(TM_LINT)'; \
+	export srcdir LC_ALL TM_LINT;
+TM_LINT = -Iinclude -I. -I$(abs_builddir)/bench $(TM_LINT_BPF) $(HWLOC_CFLAGS) $(NUMA_CFLAGS) \
+	$(JANSSON_CFLAGS) $(SQLITE_CFLAGS) $(ZLIB_CFLAGS) $(LIBBPF_CFLAGS) $(CMOCKA_CFLAGS)
+if HAVE_BPF
+TM_LINT_BPF = -DHAVE_BPF=1
+endif
+
+TM_PLAIN_TESTS = \
+	tests/unit/test_background \
+	tests/unit/test_clock \
+	tests/unit/test_doctor \
+	tests/unit/test_environment \
+	tests/unit/test_exec_helper \
+	tests/unit/test_fold \
+	tests/unit/test_hist \
+	tests/unit/test_man \
+	tests/unit/test_pages \
+	tests/unit/test_placement \
+	tests/unit/test_plan \
+	tests/unit/test_plot_data \
+	tests/unit/test_probe \
+	tests/unit/test_probe_text \
+	tests/unit/test_record \
+	tests/unit/test_room \
+	tests/unit/test_stats \
+	tests/unit/test_store \
+	tests/unit/test_sysstate \
+	tests/unit/test_table
+# Those that start threads: under ThreadSanitizer too, and not under valgrind,
+# where one thread runs at a time and spinning takes forever.
+TM_THREAD_TESTS = \
+	tests/unit/test_run
+TM_UNIT_TESTS = $(TM_PLAIN_TESTS) $(TM_THREAD_TESTS) $(TM_GBENCH_TESTS)
+if HAVE_GBENCH
+TM_GBENCH_TESTS = tests/unit/test_gbench
+tests_unit_test_gbench_LDADD = libtlbmark-gbench.a $(LDADD) $(BENCHMARK_LIBS)
+nodist_EXTRA_tests_unit_test_gbench_SOURCES = bench/gbench.cc
+endif
+
+TM_SYSTEM_TESTS = \
+	tests/errors.sh \
+	tests/gbench.sh \
+	tests/includes.sh \
+	tests/plots.sh \
+	tests/quickstart.sh \
+	tests/restore.sh \
+	tests/workloads.sh
+
+if HAVE_CMOCKA
+check_PROGRAMS += $(TM_UNIT_TESTS)
+TESTS += $(TM_UNIT_TESTS)
+endif
+TESTS += $(TM_SYSTEM_TESTS)
+
+# What several unit tests use.
+check_LIBRARIES = libtlbmark-tests.a
+libtlbmark_tests_a_SOURCES = \
+	tests/unit/synthetic.c \
+	tests/unit/synthetic.h \
+	tests/unit/tree.h
+LDADD = libtlbmark-tests.a $(TM_ARCHIVES) $(TM_LIBS) $(CMOCKA_LIBS)
+
+EXTRA_DIST += \
+	$(TM_SYSTEM_TESTS) \
+	tests/check-includes \
+	tests/check-schema \
+	tests/fixtures \
+	tests/golden \
+	tests/lint.sh \
+	tests/run-unit \
+	tests/tap.sh \
+	tests/valgrind.supp \
+	tests/variant
+
+.PHONY: lint check-asan check-tsan check-valgrind check-aarch64
+lint: $(TM_SKELETON)
+	$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS=tests/lint.sh TEST_SUITE_LOG=lint.log VERBOSE=1
+
+# Other builds need a tree that is not configured in place: what `make dist`
+# would pack.
+check-asan check-tsan check-valgrind check-aarch64:
+	$(MKDIR_P) build
+	$(MAKE) $(AM_MAKEFLAGS) distdir distdir=build/source
+	build/source/tests/variant `echo $@ | sed s/check-//` build/source build/`echo $@ | sed s/check-//`

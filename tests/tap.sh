@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh disable=SC2034
+# TAP for the system tests. A test sources this, calls ok / not_ok / is / skip
+# any number of times and ends with `finish`. In a test, $top_srcdir is the
+# source, $top_builddir the build (both absolute), $tmp an empty folder of its
+# own that is removed at the end, and $tlbmark the program under test.
+
+tap_count=0
+top_srcdir=$(CDPATH='' cd -- "${srcdir:-.}" && pwd)
+top_builddir=$(pwd)
+tlbmark=$top_builddir/tlbmark
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/tlbmark-test.XXXXXX") || exit 99
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 99' HUP INT TERM
+
+ok() {
+	tap_count=$((tap_count + 1))
+	echo "ok $tap_count - $1"
+}
+
+# not_ok NAME [WHY...]
+not_ok() {
+	tap_count=$((tap_count + 1))
+	echo "not ok $tap_count - $1"
+	shift
+	[ $# -eq 0 ] || printf '%s\n' "$*" | sed 's/^/# /'
+}
+
+# skip NAME REASON: it cannot be tried here.
+skip() {
+	tap_count=$((tap_count + 1))
+	echo "ok $tap_count # SKIP $1: $2"
+}
+
+# is NAME EXPECTED ACTUAL
+is() {
+	if [ "$2" = "$3" ]; then
+		ok "$1"
+	else
+		not_ok "$1" "expected: $2" "got: $3"
+	fi
+}
+
+# passes NAME COMMAND...: status 0; what it printed is shown when it is not.
+passes() {
+	tap_name=$1
+	shift
+	if "$@" >"$tmp/tap.out" 2>&1; then
+		ok "$tap_name"
+	else
+		not_ok "$tap_name" "$* returned $?:" "$(cat "$tmp/tap.out")"
+	fi
+}
+
+# exits NAME STATUS COMMAND...
+exits() {
+	tap_name=$1
+	tap_want=$2
+	shift 2
+	tap_got=0
+	"$@" >"$tmp/tap.out" 2>&1 || tap_got=$?
+	if [ "$tap_got" -eq "$tap_want" ]; then
+		ok "$tap_name"
+	else
+		not_ok "$tap_name" "$* returned $tap_got, not $tap_want:" "$(cat "$tmp/tap.out")"
+	fi
+}
+
+# skip_all REASON: nothing in this file can be tried here; does not return.
+skip_all() {
+	echo "1..0 # SKIP $1"
+	exit 0
+}
+
+finish() {
+	echo "1..$tap_count"
+	exit 0
+}
