@@ -282,16 +282,6 @@ static int parse(struct arguments *a, int argc, char **argv)
 
 /* ---- results ---- */
 
-/* Beside the store, a folder a session. */
-static void default_out(const struct tm_session_outcome *done, char *out, size_t size)
-{
-	const char *slash = strrchr(done->store_path, '/');
-	int directory = slash ? (int)(slash - done->store_path) : 1;
-
-	snprintf(out, size, "%.*s/plots/%.12s", directory, slash ? done->store_path : ".",
-		 done->id);
-}
-
 /* Where text about the results goes: not into a program's input. */
 static FILE *beside(const struct arguments *a)
 {
@@ -318,11 +308,9 @@ static void draw(const struct arguments *a, struct tm_store *store,
 
 	if (a->no_plots)
 		return;
-	if (a->out)
-		snprintf(out, sizeof(out), "%s", a->out);
-	else
-		default_out(done, out, sizeof(out));
-	if (tm_plot_session(store, done->id, out, &how, &drawn, why, sizeof(why)))
+	if (tm_plot_directory(a->out, done->store_path, done->id, out, sizeof(out)))
+		tm_error("no plots: the name of their folder is too long");
+	else if (tm_plot_session(store, done->id, out, &how, &drawn, why, sizeof(why)))
 		tm_error("no plots: %s", why);
 	else if (!a->session.quiet)
 		fprintf(beside(a), "plots:   %u files in %s\n", drawn, out);

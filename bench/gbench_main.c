@@ -310,10 +310,17 @@ static int make_plan(struct program *p)
 		.size = p->size,
 		.seed = 1, /* places and order are fixed, so that names mean the same */
 	};
+	unsigned int *isolated = NULL;
 	char why[WHY];
+	int rc = tm_topo_load(NULL, &p->topo, why, sizeof(why));
 
-	if (tm_topo_load(NULL, &p->topo, why, sizeof(why)) ||
-	    tm_plan_build(p->topo, &request, &p->plan, why, sizeof(why)))
+	if (!rc) {
+		request.isolated_count = tm_topo_isolated(p->topo, &isolated);
+		request.isolated = isolated;
+		rc = tm_plan_build(p->topo, &request, &p->plan, why, sizeof(why));
+	}
+	free(isolated);
+	if (rc)
 		return complain(why);
 	for (size_t i = 0; i < p->plan.skip_count; i++)
 		fprintf(stderr, "tlbmark-gbench: left out: %s: %s\n", p->plan.skips[i].label,

@@ -47,6 +47,13 @@ int tm_topo_node_of(const struct tm_topo *t, unsigned int cpu); /* -1: unknown *
 char *tm_topo_summary(const struct tm_topo *t);
 char *tm_topo_xml(const struct tm_topo *t);
 
+/*
+ * Those usable CPUs that the kernel keeps work away from (isolcpus=,
+ * nohz_full=), ascending, as an array to free(); returns how many. Reads the
+ * running machine.
+ */
+unsigned int tm_topo_isolated(const struct tm_topo *t, unsigned int **cpus);
+
 struct tm_place_request {
 	unsigned int initiators;   /* >= 1 */
 	unsigned int responders;   /* 0 .. */

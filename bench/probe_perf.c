@@ -181,6 +181,7 @@ static int open_event(const struct point *p, int cpu)
 		.config = p->id,
 		.sample_period = 1,
 		.sample_type = PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
+		.read_format = PERF_FORMAT_LOST,
 		.disabled = 1,
 		.use_clockid = 1,
 		.clockid = CLOCK_MONOTONIC,
@@ -231,8 +232,8 @@ static void explain(int error, const char *what, char *why, size_t why_size)
 		remedy = "needs CAP_PERFMON and readable tracefs, or root";
 	else if (error == -ENOENT || error == -ENODEV)
 		remedy = "this kernel has no tlb:tlb_flush trace event (CONFIG_FTRACE)";
-	else if (error == -ENOSYS)
-		remedy = "needs CONFIG_PERF_EVENTS";
+	else if (error == -ENOSYS || error == -EINVAL)
+		remedy = "needs Linux 6.0 with CONFIG_PERF_EVENTS";
 	else if (error == -EMFILE)
 		remedy = "raise ulimit -n";
 	snprintf(why, why_size, "%s: %s (%s)", what, remedy, strerror(-error));
@@ -405,13 +406,8 @@ static bool take_record(const struct state *st, struct cpu *c, const char *recor
 		uint16_t id; /* first field of every trace event */
 	} s;
 	const size_t raw = sizeof(h) + sizeof(s.time) + sizeof(s.raw_size);
-	uint64_t lost;
 
 	memcpy(&h, record, sizeof(h));
-	if (h.type == PERF_RECORD_LOST && size >= sizeof(h) + 2 * sizeof(lost)) {
-		memcpy(&lost, record + sizeof(h) + sizeof(lost), sizeof(lost));
-		c->lost += lost;
-	}
 	if (h.type != PERF_RECORD_SAMPLE || size < raw + sizeof(s.id))
 		return false;
 	memcpy(&s.time, record + sizeof(h), sizeof(s.time));
@@ -490,6 +486,16 @@ static size_t perf_drain(void *state, unsigned int cpu, struct tm_event *events,
 	return 0;
 }
 
+/* PERF_RECORD_LOST will not do: it waits for the next record that fits. */
+static uint64_t lost_hits(int fd)
+{
+	struct {
+		uint64_t value, lost;
+	} r;
+
+	return read(fd, &r, sizeof(r)) == sizeof(r) ? r.lost : 0;
+}
+
 static int perf_stop(void *state, void (*each)(void *into, const struct tm_tally *), void *into,
 		     uint64_t *lost)
 {
@@ -502,6 +508,8 @@ static int perf_stop(void *state, void (*each)(void *into, const struct tm_tally
 		consume(st, &st->cpu[i], NULL, 0);
 		each(into, &st->cpu[i].tally);
 		*lost += st->cpu[i].lost;
+		for (unsigned int p = 0; p < st->points; p++)
+			*lost += lost_hits(st->cpu[i].fd[p]);
 	}
 	end_phase(st);
 	return 0;

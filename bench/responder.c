@@ -206,7 +206,11 @@ static int start_thread(struct tm_responder *r)
 	int rc;
 
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	/*
+	 * On shared memory: after a fork a private stack would be copied on
+	 * its next write, and that fault would look like an interruption.
+	 */
+	pthread_attr_setstack(&attr, r->stack, STACK_BYTES);
 	rc = pthread_create(&r->thread, &attr, responder_main, r);
 	pthread_attr_destroy(&attr);
 	return -rc;
@@ -224,16 +228,19 @@ static int wait_ready(struct tm_responder *r)
 static int map_area(struct tm_responders *rs, unsigned int count, size_t ring_gaps)
 {
 	size_t ring_bytes = ring_gaps * sizeof(struct tm_gap);
-	size_t heads = (size_t)count * sizeof(struct tm_responder);
+	size_t heads = ((size_t)count * sizeof(struct tm_responder) + STACK_BYTES - 1) /
+		       STACK_BYTES * STACK_BYTES;
+	size_t stacks = (size_t)count * STACK_BYTES;
 	char *area;
 
-	rs->bytes = heads + (size_t)count * ring_bytes;
+	rs->bytes = heads + stacks + (size_t)count * ring_bytes;
 	area = mmap(NULL, rs->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (area == MAP_FAILED)
 		return -errno;
 	rs->r = (struct tm_responder *)area;
 	for (unsigned int i = 0; i < count; i++) {
-		rs->r[i].ring = (struct tm_gap *)(area + heads + (size_t)i * ring_bytes);
+		rs->r[i].stack = area + heads + (size_t)i * STACK_BYTES;
+		rs->r[i].ring = (struct tm_gap *)(area + heads + stacks + (size_t)i * ring_bytes);
 		rs->r[i].ring_mask = ring_gaps - 1;
 		/* No page fault while the loop measures itself. */
 		memset(rs->r[i].ring, 0, ring_bytes);

@@ -54,6 +54,7 @@ struct tm_responder {
 	_Alignas(128) struct tm_gap *ring;
 	uint64_t ring_mask;
 	enum tm_state state;
+	void *stack;
 	unsigned int cpu;
 	uint64_t minimum_gap_ticks; /* what the caller wants at least */
 	uint64_t threshold_ticks;   /* what counts as an interruption; set by the responder */

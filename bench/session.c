@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* A session: everything between the options and the stored records. */
 #include <errno.h>
-#include <hwloc.h>
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
@@ -41,7 +40,6 @@ struct session {
 	struct tm_result *result;
 	json_t *environment;
 	unsigned int *isolated;
-	size_t isolated_count;
 	char probe_why[WHY], why[WHY];
 	const char *warnings[4];
 	char cost_warning[128];
@@ -89,30 +87,6 @@ static long tracer(void)
 	return pid;
 }
 
-/* CPUs of the kernel's isolated and nohz_full lists that we may use. */
-static void find_isolated(struct session *s)
-{
-	static const char *const files[] = {"/sys/devices/system/cpu/isolated",
-					    "/sys/devices/system/cpu/nohz_full"};
-	hwloc_bitmap_t all = hwloc_bitmap_alloc(), set = hwloc_bitmap_alloc();
-	char text[1024];
-
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		if (tm_knob_read(files[i], text, sizeof(text)) > 0 && strcmp(text, "(null)") &&
-		    !hwloc_bitmap_list_sscanf(set, text))
-			hwloc_bitmap_or(all, all, set);
-	}
-	s->isolated = calloc(tm_topo_cpus(s->topo) + 1, sizeof(*s->isolated));
-	for (unsigned int i = 0; s->isolated && i < tm_topo_cpus(s->topo); i++) {
-		unsigned int cpu = tm_topo_cpu(s->topo, i);
-
-		if (hwloc_bitmap_isset(all, cpu))
-			s->isolated[s->isolated_count++] = cpu;
-	}
-	hwloc_bitmap_free(all);
-	hwloc_bitmap_free(set);
-}
-
 static int make_plan(struct session *s)
 {
 	struct tm_plan_request *q = &s->o->plan;
@@ -120,9 +94,8 @@ static int make_plan(struct session *s)
 
 	if (tm_topo_load(NULL, &s->topo, s->why, sizeof(s->why)))
 		return cannot(s);
-	find_isolated(s);
+	q->isolated_count = tm_topo_isolated(s->topo, &s->isolated);
 	q->isolated = s->isolated;
-	q->isolated_count = s->isolated_count;
 	if (tm_topo_cpus(s->topo) < 2 && !q->responders && !q->initiators) {
 		tm_error("only one CPU may be used here and a shootdown needs two: allow more "
 			 "(taskset, cpuset), or measure the controls alone with --responders 0");

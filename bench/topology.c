@@ -287,6 +287,39 @@ enum tm_distance tm_topo_distance(const struct tm_topo *t, unsigned int cpu, uns
 	return tm_pu_distance(&t->pu[tm_topo_index(t, cpu)], &t->pu[tm_topo_index(t, other)]);
 }
 
+/* Adds one of the kernel's CPU lists ("1,4-7") to `set`. */
+static void add_list(hwloc_bitmap_t set, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	hwloc_bitmap_t one = hwloc_bitmap_alloc();
+	char text[4096];
+
+	if (f && one && fgets(text, sizeof(text), f) && text[0] >= '0' && text[0] <= '9' &&
+	    !hwloc_bitmap_list_sscanf(one, text))
+		hwloc_bitmap_or(set, set, one);
+	hwloc_bitmap_free(one);
+	if (f)
+		fclose(f);
+}
+
+unsigned int tm_topo_isolated(const struct tm_topo *t, unsigned int **cpus)
+{
+	hwloc_bitmap_t set = hwloc_bitmap_alloc();
+	unsigned int n = 0;
+
+	*cpus = calloc(t->cpus, sizeof(**cpus));
+	if (set && *cpus) {
+		add_list(set, "/sys/devices/system/cpu/isolated");
+		add_list(set, "/sys/devices/system/cpu/nohz_full");
+		for (unsigned int i = 0; i < t->cpus; i++) {
+			if (hwloc_bitmap_isset(set, t->pu[i].os))
+				(*cpus)[n++] = t->pu[i].os;
+		}
+	}
+	hwloc_bitmap_free(set);
+	return n;
+}
+
 unsigned int tm_topo_nodes(const struct tm_topo *t)
 {
 	return hwloc_bitmap_weight(t->nodes);

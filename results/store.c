@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* "TLBM": tells our file from those of other programs that use SQLite. */
@@ -322,29 +323,57 @@ static int open_readable(struct tm_store *s, char *why, size_t why_size)
 	return rc;
 }
 
+static int open_checked(struct tm_store *s, enum tm_store_mode mode, char *why, size_t why_size)
+{
+	int rc = mode == TM_STORE_WRITE ? open_writable(s, why, why_size)
+					: open_readable(s, why, why_size);
+
+	return rc ? rc : check(s, why, why_size);
+}
+
+/*
+ * SQLite's own waiting gives up at once where two processes could block each
+ * other, as when both turn on the log of a new store: then one begins again.
+ */
+static bool may_try_again(const struct timespec *since, unsigned int milliseconds)
+{
+	const struct timespec nap = {.tv_nsec = 5000000};
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if ((now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / 1000000 >=
+	    milliseconds)
+		return false;
+	nanosleep(&nap, NULL);
+	return true;
+}
+
 int tm_store_open(const char *path, enum tm_store_mode mode, struct tm_store **out, char *why,
 		  size_t why_size)
 {
 	struct tm_store *s = calloc(1, sizeof(*s) + strlen(path) + 1);
+	struct timespec since;
 	struct stat st;
 	int rc;
 
 	if (!s)
 		return tm_store_say(-ENOMEM, why, why_size, "%s: out of memory", path);
 	memcpy(s->path, path, strlen(path) + 1);
-	if (!stat(path, &st) && !S_ISREG(st.st_mode))
+	clock_gettime(CLOCK_MONOTONIC, &since);
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
 		rc = tm_store_say(-EINVAL, why, why_size,
 				  "%s: not a regular file; give another store with --store", path);
-	else if (mode == TM_STORE_WRITE)
-		rc = open_writable(s, why, why_size);
-	else if (stat(path, &st))
+	} else if (mode == TM_STORE_READ && stat(path, &st)) {
 		rc = tm_store_say(-errno, why, why_size,
 				  "%s: no store there (%s): `tlbmark run` makes one", path,
 				  strerror(errno));
-	else
-		rc = open_readable(s, why, why_size);
-	if (!rc)
-		rc = check(s, why, why_size);
+	} else {
+		while ((rc = open_checked(s, mode, why, why_size)) == -EBUSY &&
+		       may_try_again(&since, TM_STORE_BUSY_MS)) {
+			sqlite3_close(s->db);
+			s->db = NULL;
+		}
+	}
 	if (rc) {
 		tm_store_close(s);
 		return rc;
@@ -400,6 +429,7 @@ int tm_store_add(struct tm_store *s, const json_t *record, char *why, size_t why
 	static const char sql[] =
 		"INSERT INTO records (id, session, row, repeat, time, workload, status, json)"
 		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+	struct timespec since;
 	char *line;
 	int rc = 0;
 
@@ -414,8 +444,11 @@ int tm_store_add(struct tm_store *s, const json_t *record, char *why, size_t why
 			     rc == -EINVAL ? "this is not a record" : strerror(-rc));
 		goto out;
 	}
+	clock_gettime(CLOCK_MONOTONIC, &since);
 	errno = 0;
-	rc = sqlite3_step(s->insert);
+	while (((rc = sqlite3_step(s->insert)) & 0xff) == SQLITE_BUSY &&
+	       may_try_again(&since, s->busy_ms))
+		sqlite3_reset(s->insert);
 	if (rc == SQLITE_DONE)
 		rc = 0;
 	else if ((rc & 0xff) == SQLITE_CONSTRAINT)

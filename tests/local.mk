@@ -3,10 +3,12 @@
 # scripts that print TAP. Both through automake's TAP driver.
 TM_TAP = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 LOG_DRIVER = $(TM_TAP)
-LOG_COMPILER = $(SHELL) $(srcdir)/tests/run-unit
+# Ends what hangs, together with what it left running in its process group.
+TM_PATIENCE = timeout -k 10 600
+LOG_COMPILER = $(TM_PATIENCE) $(SHELL) $(srcdir)/tests/run-unit
 TEST_EXTENSIONS = .sh
 SH_LOG_DRIVER = $(TM_TAP)
-SH_LOG_COMPILER = $(SHELL)
+SH_LOG_COMPILER = $(TM_PATIENCE) $(SHELL)
 AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; LC_ALL=C; TM_LINT='$(TM_LINT)'; \
 	export srcdir LC_ALL TM_LINT;
 TM_LINT = -Iinclude -I. -I$(abs_builddir)/bench $(TM_LINT_BPF) $(HWLOC_CFLAGS) $(NUMA_CFLAGS) \

@@ -34,6 +34,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
@@ -57,7 +58,8 @@
 
 enum { PARAM_OBJECT, PARAM_BYTES };
 enum {
-	BLOCK_BYTES = 4096, /* of a map's element */
+	BPF_LD_IMM_DW = 0x18, /* BPF_LD | BPF_IMM | BPF_DW, of which two are 0 */
+	BLOCK_BYTES = 4096,   /* of a map's element */
 	SECRET_PAGES = 64,
 	THREADS = 16,
 	STACK_BYTES = 16384,
@@ -211,8 +213,8 @@ static int array_check(struct tm_thread *t, struct slot *s, struct tm_verdict *v
 	rc = rc ? rc : hop(tm_random(t));
 	rc = rc ? rc : bpf(BPF_MAP_LOOKUP_ELEM, &attr);
 	if (!rc)
-		tm_check(v, block[0] == ~written, "the kernel read %#llx instead of %#llx",
-			 (unsigned long long)block[0], (unsigned long long)~written);
+		tm_check(v, block[0] == ~written,
+			 "the kernel read %#" PRIx64 " instead of %#" PRIx64, block[0], ~written);
 	munmap(map, s->bytes);
 	close(fd);
 	return rc;
@@ -222,18 +224,16 @@ static int array_check(struct tm_thread *t, struct slot *s, struct tm_verdict *v
 static int ringbuf_program(int ring, int32_t value)
 {
 	const struct bpf_insn code[] = {
-		{.code = BPF_ST | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_10, .off = -8, .imm = value},
-		{.code = BPF_LD | BPF_IMM | BPF_DW,
-		 .dst_reg = BPF_REG_1,
-		 .src_reg = BPF_PSEUDO_MAP_FD,
-		 .imm = ring},
-		{0},
-		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_2, .src_reg = BPF_REG_10},
-		{.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_2, .imm = -8},
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3, .imm = 8},
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4, .imm = 0},
-		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_ringbuf_output},
-		{.code = BPF_JMP | BPF_EXIT},
+		/* code, destination, source, offset, immediate */
+		{BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -8, value},
+		{BPF_LD_IMM_DW, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, ring},
+		{0, 0, 0, 0, 0}, /* the upper half of that immediate */
+		{BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_10, 0, 0},
+		{BPF_ALU64 | BPF_ADD, BPF_REG_2, 0, 0, -8}, /* and BPF_K, which is 0 too */
+		{BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, 8},
+		{BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_4, 0, 0, 0},
+		{BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_ringbuf_output},
+		{BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
 	};
 	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER};
 
@@ -332,7 +332,7 @@ static int secret_check(struct tm_thread *t, struct slot *s, struct tm_verdict *
 	volatile uint64_t *word;
 	int rc = secret_ready(s);
 
-	if (rc)
+	if (rc || !s->secret)
 		return rc;
 	word = (uint64_t *)(s->secret + s->secret_next++ * s->page_bytes);
 	*word = value;
@@ -430,8 +430,8 @@ static int pty_check(struct tm_thread *t, struct slot *s, struct tm_verdict *v)
 	if (!rc && (poll(&p, 1, 10000) < 0 || read(slave, &got, sizeof(got)) < 0))
 		rc = -errno;
 	if (!rc)
-		tm_check(v, got == sent, "the terminal passed %#llx on as %#llx",
-			 (unsigned long long)sent, (unsigned long long)got);
+		tm_check(v, got == sent, "the terminal passed %#" PRIx64 " on as %#" PRIx64, sent,
+			 got);
 out:
 	if (slave >= 0)
 		close(slave);
@@ -625,7 +625,7 @@ const struct tm_workload tm_workload_kernel_vmalloc = {
 	.flushes = "flush_tlb_kernel_range, from secretmem_fault or __purge_vmap_area_lazy",
 	.gate = TM_GATE_SOME,
 	.no_control = true, /* every CPU is interrupted, whatever runs there */
-	.switches = true, /* threads run and end; the worker that purges cuts in */
+	.switches = true,   /* threads run and end; the worker that purges cuts in */
 	.params = params,
 	.probe_cell = probe_cell,
 	.setup = setup,

@@ -29,6 +29,7 @@ static void test_interrupts(void **state)
 		"           CPU0       CPU1       CPU2\n"
 		"  9:          7          8          9   IO-APIC   9-fasteoi acpi\n"
 		" 24:          1          0          2  IO-APIC   5-edge  2 TLB:\n"
+		" 25:          1          1          4   3-edge  serial\n"
 		"LOC:      16567      19361          1   Local timer interrupts\n"
 		"TLB:       2005     381158         37   TLB shootdowns\n"
 		"ERR:         12\n"

@@ -104,9 +104,11 @@ static int fail_operate(struct tm_thread *t, void *state)
 
 static int die_operate(struct tm_thread *t, void *state)
 {
+	static volatile uintptr_t unmapped = 64; /* volatile: the compiler must not see it */
+
 	(void)t;
 	(void)state;
-	*(volatile int *)64 = 1; /* nothing is mapped there */
+	*(volatile int *)unmapped = 1;
 	return 0;
 }
 

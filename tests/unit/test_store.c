@@ -262,7 +262,7 @@ static void what_is_not_a_store_is_left_alone(void **state)
 
 static void a_damaged_store_is_left_alone(void **state)
 {
-	static char bytes[1 << 20];
+	static char bytes[1 << 20], last_page[4096];
 	const char *path = in_directory("damaged.db");
 	struct tm_store *s = open_store("damaged.db");
 	size_t n;
@@ -273,6 +273,12 @@ static void a_damaged_store_is_left_alone(void **state)
 	tm_store_close(s);
 	n = read_file(path, bytes, sizeof(bytes));
 	assert_in_range(n, 20000, sizeof(bytes) - 1);
+	/* In the last record alone: nothing notices that opens the file and looks no further. */
+	memcpy(last_page, bytes + n - 4096, 4096);
+	memset(bytes + n - 4096, 0x5a, 4096);
+	write_file(path, bytes, n);
+	assert_left_alone(path, -EUCLEAN);
+	memcpy(bytes + n - 4096, last_page, 4096);
 	/* Past the first page, so that the header is still right. */
 	memset(bytes + 4096, 0x5a, n - 8192);
 	write_file(path, bytes, n);
@@ -379,25 +385,34 @@ static int write_where_forbidden(const char *path)
 	return 0;
 }
 
-static void a_read_only_store_can_be_read(void **state)
+/* A store that may not be written, in a directory of that mode. */
+static void assert_readable_only(const char *folder, mode_t mode)
 {
-	const char *path = in_directory("ro/readonly.db");
-	struct tm_store *s = open_store("ro/readonly.db");
+	char path[PATH_MAX + 128];
+	struct tm_store *s;
 	int status;
 	pid_t child;
 
-	(void)state;
+	snprintf(path, sizeof(path), "%s/%s/records.db", directory, folder);
+	assert_int_equal(tm_store_open(path, TM_STORE_WRITE, &s, why, sizeof(why)), 0);
 	add(s, SESSION_A, 0, 0);
 	tm_store_close(s);
 	assert_int_equal(chmod(path, 0444), 0);
-	assert_int_equal(chmod(in_directory("ro"), 0555), 0);
+	assert_int_equal(chmod(in_directory(folder), mode), 0);
 	assert_int_equal(chmod(directory, 0755), 0);
 	child = fork();
 	if (!child)
 		_exit(write_where_forbidden(path));
 	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(chmod(in_directory("ro"), 0755), 0);
+	assert_int_equal(chmod(in_directory(folder), 0755), 0);
 	assert_int_equal(status, 0);
+}
+
+static void a_read_only_store_can_be_read(void **state)
+{
+	(void)state;
+	assert_readable_only("read-only", 0555);
+	assert_readable_only("writable", 0777);
 }
 
 /* Adds records for ever, a byte down the pipe for every one that was taken. */
@@ -472,39 +487,56 @@ static void killed_at_any_moment(void **state)
 			acknowledged + 30);
 }
 
+enum { WRITERS = 6, EACH = 3 };
+
+/* In a child: waits for the others, then makes or opens the store. Its exit status. */
+static int join_in(const char *path, unsigned int writer, int start)
+{
+	struct tm_store *s = NULL;
+	char none;
+	int rc = read(start, &none, 1) ? -EIO : 0;
+
+	if (!rc)
+		rc = tm_store_open(path, TM_STORE_WRITE, &s, why, sizeof(why));
+	for (unsigned int k = 0; !rc && k < EACH; k++) {
+		json_t *record = make_record(SESSION_A, writer, k);
+
+		rc = tm_store_add(s, record, why, sizeof(why));
+		json_decref(record);
+	}
+	if (rc)
+		fprintf(stderr, "# %s\n", why);
+	tm_store_close(s);
+	return rc != 0;
+}
+
 /* The first run of several at once: all of them make the store. */
 static void made_by_several_at_once(void **state)
 {
-	const char *path = in_directory("several.db");
-	enum { WRITERS = 6, EACH = 5 };
-	pid_t child[WRITERS];
-	int status;
-
 	(void)state;
-	for (unsigned int i = 0; i < WRITERS; i++) {
-		child[i] = fork();
-		if (child[i])
-			continue;
-		struct tm_store *s = NULL;
-		int rc = tm_store_open(path, TM_STORE_WRITE, &s, why, sizeof(why));
+	for (unsigned int round = 0; round < 12; round++) {
+		pid_t child[WRITERS];
+		int start[2], status;
+		char path[PATH_MAX + 64];
 
-		for (unsigned int k = 0; !rc && k < EACH; k++) {
-			json_t *record = make_record(SESSION_A, i, k);
-
-			rc = tm_store_add(s, record, why, sizeof(why));
-			json_decref(record);
+		snprintf(path, sizeof(path), "%s/several%u.db", directory, round);
+		assert_int_equal(pipe(start), 0);
+		for (unsigned int i = 0; i < WRITERS; i++) {
+			child[i] = fork();
+			if (child[i])
+				continue;
+			close(start[1]);
+			_exit(join_in(path, i, start[0]));
 		}
-		if (rc)
-			fprintf(stderr, "# %s\n", why);
-		tm_store_close(s);
-		_exit(rc != 0);
+		close(start[1]);
+		close(start[0]);
+		for (unsigned int i = 0; i < WRITERS; i++) {
+			assert_int_equal(waitpid(child[i], &status, 0), child[i]);
+			assert_int_equal(status, 0);
+		}
+		assert_int_equal(ask(path, "SELECT count(*) FROM records", NULL), WRITERS * EACH);
+		assert_int_equal(ask(path, "SELECT count(*) FROM meta", NULL), 1);
 	}
-	for (unsigned int i = 0; i < WRITERS; i++) {
-		assert_int_equal(waitpid(child[i], &status, 0), child[i]);
-		assert_int_equal(status, 0);
-	}
-	assert_int_equal(ask(path, "SELECT count(*) FROM records", NULL), WRITERS * EACH);
-	assert_int_equal(ask(path, "SELECT count(*) FROM meta", NULL), 1);
 }
 
 static void spilled_records_come_back(void **state)

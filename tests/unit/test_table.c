@@ -68,6 +68,9 @@ static json_t *make_session(void)
 		s = (struct synthetic){.row = UNDELIVERED, .pages = 4, .repeat = repeat};
 		synthetic_make(&s);
 		s.result->deliveries = 8240 + repeat;
+		s.result->verified = true;
+		s.result->verdict = (struct tm_verdict){
+			.checks = 20, .violations = 1, .first = "page \"3\", still readable"};
 		append(session, &s);
 	}
 	append_row(session,
@@ -149,7 +152,8 @@ static void what_does_not_count(void **state)
 	assert_int_equal(r->repeats_valid, 0);
 	assert_true(isnan(r->op_p50_ns) && isnan(r->cost_ns.value) && isnan(r->ipis_per_op));
 	assert_string_equal(r->reasons, "6 of 6 runs not valid: delivered ratio 0.4120 < 0.98: "
-					"responders were descheduled or lazy");
+					"responders were descheduled or lazy; 1 of 20 checks "
+					"violated: page \"3\", still readable");
 	r = row_of(rows, PARTLY);
 	assert_int_equal(r->repeats_valid, 5);
 	assert_int_equal(r->operations, 100000);
