@@ -180,12 +180,13 @@ static int command_init(struct tm_load_command *c, const char *spec, unsigned in
 	else if (!strncmp(spec, "--", 2))
 		rc = split(c, spec);
 	else
-		return fail(why, why_size, -EINVAL,
-			    "unknown background load \"%s\": cpu, memory, vm, interrupts, fork, or "
-			    "stress-ng's own arguments beginning with --",
-			    spec);
+		return fail(
+			why, why_size, -EINVAL,
+			"unknown background load \"%.60s\": cpu, memory, vm, interrupts, fork, or "
+			"stress-ng's own arguments beginning with --",
+			spec);
 	if (rc)
-		return fail(why, why_size, rc, "background load \"%s\": %s", spec,
+		return fail(why, why_size, rc, "background load \"%.60s\": %s", spec,
 			    rc == -E2BIG ? "too many arguments" : "a quote is not closed");
 	return find_program(c->program, sizeof(c->program), why, why_size);
 }
@@ -243,7 +244,7 @@ int tm_background_check(const char *spec, char *why, size_t why_size)
 			if (status) {
 				last_words(c.log_fd, words, sizeof(words));
 				rc = fail(why, why_size, -EINVAL,
-					  "stress-ng does not take \"%s\": %s", spec, words);
+					  "stress-ng does not take \"%.60s\": %s", spec, words);
 			}
 		}
 	}
@@ -394,8 +395,9 @@ int tm_background_start(const char *spec, const unsigned int *cpus, unsigned int
 	*out = NULL;
 	if (!b || !count) {
 		free(b);
-		return fail(why, why_size, count ? -ENOMEM : -EINVAL, "background load \"%s\": %s",
-			    spec, count ? "out of memory" : "no CPU left for it");
+		return fail(why, why_size, count ? -ENOMEM : -EINVAL,
+			    "background load \"%.60s\": %s", spec,
+			    count ? "out of memory" : "no CPU left for it");
 	}
 	b->control = b->report = -1;
 	rc = command_init(&c, spec, count, why, why_size);
@@ -424,10 +426,10 @@ int tm_background_start(const char *spec, const unsigned int *cpus, unsigned int
 		rmdir(c.directory); /* where no supervisor did */
 		last_words(c.log_fd, words, sizeof(words));
 		if (rc == -ECANCELED)
-			fail(why, why_size, rc = -EINVAL, "stress-ng ended at once with \"%s\": %s",
-			     spec, words);
+			fail(why, why_size, rc = -EINVAL,
+			     "stress-ng ended at once with \"%.60s\": %s", spec, words);
 		else
-			fail(why, why_size, rc, "background load \"%s\" does not run: %s", spec,
+			fail(why, why_size, rc, "background load \"%.60s\" does not run: %s", spec,
 			     strerror(-rc));
 	}
 out:

@@ -86,9 +86,12 @@ static json_t *number_if(bool known, uint64_t value)
 /* Messages may quote bytes of a file; a record must not be lost for them. */
 static json_t *text(const char *s)
 {
-	json_t *j = json_string(s ? s : "");
+	json_t *j;
 	char *copy;
 
+	if (!s)
+		s = "";
+	j = json_string(s);
 	if (j)
 		return j;
 	copy = strdup(s);
@@ -293,14 +296,15 @@ static json_t *build_probe(const struct tm_record_input *in)
 			"{s:o, s:o, s:o}", "with_p50_ns", real(in->probe_cost->with_p50_ns),
 			"without_p50_ns", real(in->probe_cost->without_p50_ns), "ratio",
 			real(in->probe_cost->with_p50_ns / in->probe_cost->without_p50_ns));
-	return json_pack(
-		"{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
-		tm_probe_kind_name(in->result->probe_kind), "why", text(in->probe_why), "cost",
-		cost, "flush", flush, "ranges", p->has_ranges ? build_ranges(p) : json_null(),
-		"full", p->has_ranges ? in_out(p->full) : json_null(), "sends_full",
-		p->has_ranges ? in_out(p->sends_full) : json_null(), "functions",
-		p->has_functions ? build_functions(p) : json_null(), "handlers",
-		probed ? in_out(p->handlers) : json_null(), "events_lost", number(p->events_lost));
+	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
+			 tm_probe_kind_name(in->result->probe_kind), "columns", (int)p->has_columns,
+			 "why", text(in->probe_why), "cost", cost, "flush", flush, "ranges",
+			 p->has_ranges ? build_ranges(p) : json_null(), "full",
+			 p->has_ranges ? in_out(p->full) : json_null(), "sends_full",
+			 p->has_ranges ? in_out(p->sends_full) : json_null(), "functions",
+			 p->has_functions ? build_functions(p) : json_null(), "handlers",
+			 probed ? in_out(p->handlers) : json_null(), "events_lost",
+			 number(p->events_lost));
 }
 
 static json_t *build_responders(const struct tm_record_input *in)
@@ -375,7 +379,8 @@ static void derive(const struct tm_record_input *in, struct derived *d)
 	d->tlb_interrupts_per_op = r->have_tlb_interrupts ? share(r->tlb_interrupts, r->ops) : NAN;
 
 	/* A control's gaps are timer ticks, so there the kernel's own line is better. */
-	if (r->probe_kind != TM_PROBE_NONE) {
+	/* perf counts the whole phase, so the untimed part too: only where nothing else tells. */
+	if (r->probe_kind != TM_PROBE_NONE && (p->has_columns || !gaps || control)) {
 		d->ipis_source = "probe";
 		d->ipis = probed_ipis(in);
 	} else if (gaps && !(control && r->have_tlb_interrupts)) {
@@ -400,14 +405,38 @@ static json_t *build_derived(const struct derived *d)
 			 "tlb_interrupts_per_op", real(d->tlb_interrupts_per_op));
 }
 
-static void judge_delivery(const struct tm_record_input *in, const struct derived *d,
-			   json_t *reasons)
+/*
+ * How this machine flushes another CPU's TLB, where that is without an
+ * interrupt that a responder could see; else NULL.
+ */
+static const char *silent_backend(const struct tm_record_input *in)
 {
+	static const char *const silent[] = {"hyperv", "xen-pv", "pvm", "invlpgb", "arm64-tlbi"};
+	const char *b = json_string_value(
+		json_object_get(json_object_get(in->environment, "tlb"), "flush_backend"));
+
+	for (size_t i = 0; b && i < sizeof(silent) / sizeof(silent[0]); i++) {
+		if (!strcmp(b, silent[i]))
+			return silent[i];
+	}
+	return NULL;
+}
+
+static void judge_delivery(const struct tm_record_input *in, const struct derived *d,
+			   json_t *reasons, json_t *warnings)
+{
+	const char *silent = silent_backend(in);
+
 	if (in->role != TM_ROLE_MEASURED || in->cell->args.workload->gate != TM_GATE_EVERY ||
 	    !tm_state_is_gated(in->cell->state))
 		return;
 	if (!in->result->deliveries_expected)
-		say(reasons, "in no operation all responders were known to be in their state");
+		say(reasons, "there was no responder to be interrupted");
+	else if (silent)
+		say(warnings,
+		    "this machine flushes by %s, without an interrupt that a responder"
+		    " could see: only the operation's time tells",
+		    silent);
 	else if (d->delivered_ratio < TM_DELIVERED_MIN)
 		say(reasons, "delivered ratio %.4f < %.2f: responders were descheduled or lazy",
 		    d->delivered_ratio, TM_DELIVERED_MIN);
@@ -446,12 +475,15 @@ static void judge_operations(const struct tm_record_input *in, json_t *reasons)
 		say(reasons, "no operation was measured");
 		return;
 	}
-	if (r->ops_valid < TM_VALID_OPS_MIN)
-		say(reasons, "valid operations: %llu (< %d)", (unsigned long long)r->ops_valid,
-		    TM_VALID_OPS_MIN);
-	if (share(r->ops - r->ops_valid, r->ops) > TM_DISTURBED_MAX)
-		say(reasons, "%.0f%% of the operations disturbed or not armed (> %.0f%%)",
-		    100 * share(r->ops - r->ops_valid, r->ops), 100 * TM_DISTURBED_MAX);
+	/*
+	 * Not a reason: other interrupts. They are in the distribution of the
+	 * operation, as they are in its control's, and out of the split.
+	 */
+	if (share(r->ops - r->ops_armed, r->ops) > TM_UNARMED_MAX)
+		say(reasons,
+		    "%.0f%% of the operations began while a responder was not running"
+		    " (> %.0f%%)",
+		    100 * share(r->ops - r->ops_armed, r->ops), 100 * TM_UNARMED_MAX);
 	if (!in->cell->args.workload->floor && op->count && tm_hist_quantile(op, 0.5) < steps)
 		say(reasons, "op p50 of %.3g ns is under %d steps of the counter (%.3g ns each)",
 		    tm_ticks_to_ns(in->clock, (double)tm_hist_quantile(op, 0.5)),
@@ -472,7 +504,7 @@ static json_t *build_quality(const struct tm_record_input *in, const struct deri
 		say(reasons, "failed: %s", r->why[0] ? r->why : strerror(-r->error));
 	} else {
 		judge_operations(in, reasons);
-		judge_delivery(in, d, reasons);
+		judge_delivery(in, d, reasons, warnings);
 		judge_control(in, d, reasons, warnings);
 	}
 	if (r->verified && r->verdict.violations)

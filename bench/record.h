@@ -49,10 +49,9 @@ struct tm_record_input {
  */
 #define TM_DELIVERED_MIN 0.98	 /* deliveries / deliveries expected */
 #define TM_CONTROL_IPIS_MAX 0.01 /* in a control, an operation */
-#define TM_DISTURBED_MAX 0.5	 /* of all operations */
+#define TM_UNARMED_MAX 0.5	 /* of all operations */
 #define TM_RESOLUTION_STEPS 10	 /* steps of the counter in the op's median */
 enum {
-	TM_VALID_OPS_MIN = 20,
 	TM_CONTROL_STRAYS = 2, /* IPIs of others that no control is refused for */
 };
 

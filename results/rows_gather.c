@@ -139,7 +139,9 @@ static char *join_reasons(const json_t *record)
 	if (!f)
 		return NULL;
 	json_array_foreach(reasons, i, reason)
+	{
 		fprintf(f, "%s%s", i ? "; " : "", json_string_value(reason));
+	}
 	if (fclose(f)) {
 		free(text);
 		return NULL;

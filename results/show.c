@@ -212,8 +212,8 @@ static int cmd_show(int argc, char **argv)
 	struct request r = {.format = -1};
 	struct tm_store *store;
 	char path[4096], why[768];
-	bool done = false;
-	int rc;
+	bool done = false, lost;
+	int rc, error;
 
 	rc = parse(&w, &r, &done);
 	if (rc || done)
@@ -227,11 +227,13 @@ static int cmd_show(int argc, char **argv)
 		return TM_EXIT_CANNOT;
 	}
 	rc = show(store, &r, why, sizeof(why));
+	/* An output that takes no more is main()'s to report, with the errno of now. */
+	lost = fflush(stdout) || ferror(stdout);
+	error = errno;
 	tm_store_close(store);
-	if (!rc && (fflush(stdout) || ferror(stdout))) {
-		rc = -EIO;
-		snprintf(why, sizeof(why), "the output cannot be written: %s", strerror(errno));
-	}
+	errno = error;
+	if (lost)
+		return TM_EXIT_CANNOT;
 	return rc ? say(rc, why) : TM_EXIT_OK;
 }
 

@@ -66,7 +66,11 @@ static bool is_flat(const json_t *array)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(array, i, v) if (json_is_array(v) || json_is_object(v)) return false;
+	json_array_foreach(array, i, v)
+	{
+		if (json_is_array(v) || json_is_object(v))
+			return false;
+	}
 	return true;
 }
 
@@ -193,9 +197,13 @@ static void put_verdict(const struct page *p, const json_t *record)
 	fprintf(p->out, "%s%s%s\n", p->style->colour && !valid ? "\033[31m" : "",
 		valid ? "valid" : "NOT VALID", p->style->colour && !valid ? "\033[0m" : "");
 	json_array_foreach(json_object_get(quality, "reasons"), i, line)
+	{
 		tm_table_paragraph(p->out, "- ", json_string_value(line), p->style->width);
+	}
 	json_array_foreach(warnings, i, line)
+	{
 		tm_table_paragraph(p->out, "- warning: ", json_string_value(line), p->style->width);
+	}
 }
 
 /* What decides most whether two records may be compared. */

@@ -3,6 +3,7 @@
 #include "store_sql.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,9 +55,12 @@ static int say_system(const struct tm_store *s, int error, char *why, size_t why
 			-error, why, why_size,
 			"%s: no space left (%s): free some, or give --store on another disk",
 			s->path, strerror(error));
-	case EROFS:
 	case EACCES:
 	case EPERM:
+		return tm_store_say(-error, why, why_size,
+				    "%s: not permitted (%s): give another with --store", s->path,
+				    strerror(error));
+	case EROFS:
 		return tm_store_say(-error, why, why_size,
 				    "%s: cannot be written (%s): give another with --store",
 				    s->path, strerror(error));
@@ -235,6 +239,30 @@ static int check(struct tm_store *s, char *why, size_t why_size)
 	return whole ? 0 : say_damaged(s, "the file is damaged", why, why_size);
 }
 
+/*
+ * SQLite takes what is shorter than a page for an empty database and would
+ * write over it.
+ */
+static int check_header(const struct tm_store *s, char *why, size_t why_size)
+{
+	static const char magic[16] = "SQLite format 3";
+	char head[512];
+	int fd = open(s->path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : say_system(s, errno, why, why_size);
+	n = read(fd, head, sizeof(head));
+	close(fd);
+	if (n == 0)
+		return 0;
+	if (n < 0)
+		return say_system(s, EIO, why, why_size);
+	if (memcmp(head, magic, (size_t)n < sizeof(magic) ? (size_t)n : sizeof(magic)) != 0)
+		return say_damaged(s, "this is not a store of records", why, why_size);
+	return n == sizeof(head) ? 0 : say_damaged(s, "the file is cut off", why, why_size);
+}
+
 static int connect(struct tm_store *s, const char *name, int flags, char *why, size_t why_size)
 {
 	int rc;
@@ -325,9 +353,11 @@ static int open_readable(struct tm_store *s, char *why, size_t why_size)
 
 static int open_checked(struct tm_store *s, enum tm_store_mode mode, char *why, size_t why_size)
 {
-	int rc = mode == TM_STORE_WRITE ? open_writable(s, why, why_size)
-					: open_readable(s, why, why_size);
+	int rc = check_header(s, why, why_size);
 
+	if (!rc)
+		rc = mode == TM_STORE_WRITE ? open_writable(s, why, why_size)
+					    : open_readable(s, why, why_size);
 	return rc ? rc : check(s, why, why_size);
 }
 

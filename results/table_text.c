@@ -122,7 +122,9 @@ __attribute__((format(printf, 1, 2))) static char *format(const char *how, ...)
 
 static double real_at(const struct tm_row *r, const struct column *c)
 {
-	return *(const double *)((const char *)r + c->offset);
+	const void *at = (const char *)r + c->offset;
+
+	return *(const double *)at;
 }
 
 static int compare_reals(const void *a, const void *b)

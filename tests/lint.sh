@@ -23,7 +23,7 @@ formatted() {
 # One file a process: they take seconds each.
 tidy() {
 	printf '%s\n' "$c" | xargs -P "$jobs" -I FILE clang-tidy --quiet FILE -- -std=gnu11 \
-		-D_GNU_SOURCE= -DPACKAGE_VERSION='""' -DTM_PKGDATADIR='""' \
+		-D_GNU_SOURCE= -DPACKAGE_VERSION='""' -DTM_PKGDATADIR='""' -DTM_PLOTS_DIR='""' \
 		$TM_LINT 2>&1 | grep -v ' warnings\{0,1\} generated\.$' >"$tmp/tidy"
 	cat "$tmp/tidy"
 	! grep -q . "$tmp/tidy"
@@ -33,7 +33,7 @@ tidy() {
 analysed() {
 	printf '%s\n' "$c" | xargs cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
 		-j "$jobs" --enable=warning,performance,portability -D__x86_64__ -Iinclude -I. \
-		'-Djson_array_foreach(a,i,v)=for(i=0;v=json_array_get(a,i);i++)' \
+		--include=tests/cppcheck.h \
 		--suppress=shiftNegativeLHS --suppress=shiftTooManyBitsSigned
 }
 

@@ -11,7 +11,7 @@ SH_LOG_DRIVER = $(TM_TAP)
 SH_LOG_COMPILER = $(TM_PATIENCE) $(SHELL)
 AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; LC_ALL=C; TM_LINT='$(TM_LINT)'; \
 	export srcdir LC_ALL TM_LINT;
-TM_LINT = -Iinclude -I. -I$(abs_builddir)/bench $(TM_LINT_BPF) $(HWLOC_CFLAGS) $(NUMA_CFLAGS) \
+TM_LINT = -Iinclude -I. -isystem $(abs_builddir)/bench $(TM_LINT_BPF) $(HWLOC_CFLAGS) $(NUMA_CFLAGS) \
 	$(JANSSON_CFLAGS) $(SQLITE_CFLAGS) $(ZLIB_CFLAGS) $(LIBBPF_CFLAGS) $(CMOCKA_CFLAGS)
 if HAVE_BPF
 TM_LINT_BPF = -DHAVE_BPF=1
@@ -76,6 +76,7 @@ EXTRA_DIST += \
 	$(TM_SYSTEM_TESTS) \
 	tests/check-includes \
 	tests/check-schema \
+	tests/cppcheck.h \
 	tests/fixtures \
 	tests/golden \
 	tests/lint.sh \

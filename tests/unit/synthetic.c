@@ -98,6 +98,7 @@ static void fill_counts(struct synthetic *s)
 	r->call_interrupts = hit ? s->ops * s->responders : 0;
 	r->resident_peak_kib = 4096;
 	r->probe_kind = TM_PROBE_BPF;
+	r->probe.has_columns = 1;
 	r->probe.has_ranges = r->probe.has_functions = r->probe.has_events = 1;
 	if (flushes) {
 		r->probe.flush[1][1] = r->probe.flush[4][1] = s->ops * s->responders;

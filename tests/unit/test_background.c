@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ struct seen {
 };
 
 static struct seen seen[MAX_SEEN];
+static struct stat output;
 
 static void sleep_ms(unsigned int ms)
 {
@@ -87,54 +89,60 @@ static int descends(size_t n, pid_t pid, pid_t from)
 	return pid == from;
 }
 
-/*
- * Descendants of ours, and of a caller that died: those carry `mark` in their
- * environment (the supervisor the copy of our memory, stress-ng by exec).
- */
-static unsigned int count_load(const char *mark)
+/* Is it stress-ng's, or a child's of its? They all have its log as their output. */
+static int output_of(pid_t pid, struct stat *st)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/1", (int)pid);
+	return stat(path, st);
+}
+
+/* Notes the log of the load that descends from `from`, so that count_load() knows it. */
+static void note_load(pid_t from)
+{
+	size_t n = look();
+
+	for (size_t i = 0; i < n; i++)
+		if (!strncmp(seen[i].name, "stress-ng", 9) && descends(n, seen[i].pid, from) &&
+		    !output_of(seen[i].pid, &output))
+			return;
+	fail_msg("no stress-ng below %d", (int)from);
+}
+
+/* Those of the load last noted, orphans too. */
+static unsigned int count_load(void)
 {
 	unsigned int found = 0;
 	size_t n = look();
 
 	for (size_t i = 0; i < n; i++) {
-		char path[64], *text = malloc(1 << 16);
-		FILE *f;
-		size_t bytes;
+		struct stat st;
 
-		snprintf(path, sizeof(path), "/proc/%d/environ", (int)seen[i].pid);
-		f = fopen(path, "r");
-		bytes = f ? fread(text, 1, 1 << 16, f) : 0;
-		if (f)
-			fclose(f);
-		if (seen[i].pid != getpid() && bytes && memmem(text, bytes, mark, strlen(mark)))
+		if (!output_of(seen[i].pid, &st) && st.st_dev == output.st_dev &&
+		    st.st_ino == output.st_ino)
 			found++;
-		free(text);
 	}
 	return found;
 }
 
 /* Waits until none is left, for at most `ms`. */
-static void assert_none_left(const char *mark, unsigned int ms)
+static void assert_none_left(unsigned int ms)
 {
 	glob_t g;
 	char pattern[128];
 
-	for (; ms && count_load(mark); ms -= ms < 50 ? ms : 50)
-		sleep_ms(50);
-	assert_int_equal(count_load(mark), 0);
 	snprintf(pattern, sizeof(pattern), "%s/*", temporary);
-	assert_int_equal(glob(pattern, 0, NULL, &g), GLOB_NOMATCH);
-	globfree(&g);
-}
+	for (;; ms -= 50, sleep_ms(50)) {
+		unsigned int load = count_load();
+		int found = glob(pattern, 0, NULL, &g);
 
-/* What all processes that we start inherit and others have not. */
-static const char *mark(void)
-{
-	static char text[64];
-
-	snprintf(text, sizeof(text), "TLBMARK_TEST_LOAD=%d", (int)getpid());
-	putenv(text);
-	return text;
+		globfree(&g);
+		if (!load && found == GLOB_NOMATCH)
+			return;
+		if (ms < 50)
+			fail_msg("%u processes and %s left", load, found ? "nothing" : "files");
+	}
 }
 
 static unsigned int last_cpu(void)
@@ -155,6 +163,8 @@ static struct tm_background *start(const char *spec)
 
 	if (tm_background_start(spec, &cpu, 1, &b, why, sizeof(why)))
 		fail_msg("%s", why);
+	note_load(getpid());
+	assert_true(count_load() >= 2); /* stress-ng and a worker */
 	return b;
 }
 
@@ -207,14 +217,13 @@ static void test_profiles(void **unused)
 		assert_string_equal(p->name, names[i]);
 		assert_true(strlen(p->help) > 10);
 		assert_int_equal(tm_background_check(p->name, why, sizeof(why)), 0);
-		assert_int_equal(count_load(mark()), 0);
 		b = start(p->name);
 		assert_placed();
 		sleep_ms(600);
 		assert_placed();
 		assert_int_equal(tm_background_stop(b, &metrics), 0);
 		assert_metrics(metrics, stressors[i]);
-		assert_none_left(mark(), 0);
+		assert_none_left(0);
 	}
 	assert_null(p->name);
 }
@@ -237,7 +246,7 @@ static void test_own_arguments(void **unused)
 	assert_metrics(metrics, "cpu");
 	assert_int_equal(tm_background_stop(start("cpu"), NULL), 0);
 	assert_int_equal(tm_background_stop(NULL, NULL), 0);
-	assert_none_left(mark(), 0);
+	assert_none_left(0);
 }
 
 static void refused(const char *spec, int error, const char *in_why)
@@ -258,7 +267,7 @@ static void refused(const char *spec, int error, const char *in_why)
 		if (i)
 			assert_null(b);
 	}
-	assert_none_left(mark(), 0);
+	assert_none_left(0);
 }
 
 static void test_bad(void **unused)
@@ -269,7 +278,7 @@ static void test_bad(void **unused)
 
 	(void)unused;
 	refused("turbo", -EINVAL, "turbo");
-	refused("", -EINVAL, "profile" + 7);
+	refused("", -EINVAL, "own arguments");
 	refused("-c 1", -EINVAL, "-c 1");
 	refused("--nosuch 1", -EINVAL, "nosuch");
 	refused("--cpu 1 --cpu-method nosuch", -EINVAL, "cpu-method");
@@ -296,8 +305,8 @@ static void test_bad(void **unused)
 static void killed(int supervisor)
 {
 	pid_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	const char *ours = mark();
-	pid_t owner;
+	pid_t owner, watcher = 0;
+	size_t n;
 
 	assert_true(shared != MAP_FAILED);
 	owner = fork();
@@ -305,14 +314,11 @@ static void killed(int supervisor)
 		struct tm_background *b;
 		unsigned int cpu = last_cpu();
 
-		/* A sibling keeps the pipes open: their end alone tells nothing. */
-		if (!fork()) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			pause();
-		}
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		*shared = tm_background_start("fork", &cpu, 1, &b, why, sizeof(why)) ? -1 : 1;
+		/* A child that lives on has the pipes open: their end alone tells nothing. */
 		if (!fork()) {
-			sleep_ms(3000);
+			sleep_ms(4000);
 			_exit(0);
 		}
 		pause();
@@ -320,26 +326,29 @@ static void killed(int supervisor)
 	for (unsigned int ms = 0; !*shared && ms < 10000; ms += 10)
 		sleep_ms(10);
 	assert_int_equal(*shared, 1);
-	assert_true(count_load(ours) >= 4);
+	n = look();
+	for (size_t i = 0; i < n; i++)
+		if (seen[i].parent == owner && !strcmp(seen[i].name, "tlbmark-load"))
+			watcher = seen[i].pid;
+	assert_true(watcher > 0);
+	note_load(owner);
+	assert_true(count_load() >= 2);
 	if (supervisor) {
-		size_t n = look();
-
-		for (size_t i = 0; i < n; i++)
-			if (!strcmp(seen[i].name, "tlbmark-load") && seen[i].parent == owner)
-				kill(seen[i].pid, SIGKILL);
-		sleep_ms(1000);
+		kill(watcher, SIGKILL);
+	} else {
+		kill(owner, SIGKILL);
+		waitpid(owner, NULL, 0);
 	}
-	kill(owner, SIGKILL);
-	waitpid(owner, NULL, 0);
-	sleep_ms(supervisor ? 500 : 2000);
-	{
-		size_t n = look();
-
-		for (size_t i = 0; i < n; i++)
-			if (!strncmp(seen[i].name, "stress-ng", 9) ||
-			    !strcmp(seen[i].name, "tlbmark-load"))
-				fail_msg("%s (%d) is left", seen[i].name, (int)seen[i].pid);
+	for (unsigned int ms = 0; ms < 2000 && count_load(); ms += 20)
+		sleep_ms(20);
+	assert_int_equal(count_load(), 0);
+	if (supervisor) {
+		/* The load is gone; its directory nobody could remove. */
+		kill(owner, SIGKILL);
+		waitpid(owner, NULL, 0);
+		assert_int_equal(system("rm -r $TMPDIR/tlbmark-load-*"), 0);
 	}
+	assert_none_left(1000);
 	munmap(shared, 4096);
 }
 
@@ -347,8 +356,12 @@ static void test_owner_killed(void **unused)
 {
 	(void)unused;
 	killed(0);
-	sleep_ms(1500);
-	assert_none_left(mark(), 2000);
+}
+
+static void test_supervisor_killed(void **unused)
+{
+	(void)unused;
+	killed(1);
 }
 
 static int make_temporary(void **state)
@@ -372,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_own_arguments),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_owner_killed),
+		cmocka_unit_test(test_supervisor_killed),
 	};
 
 	return cmocka_run_group_tests(tests, make_temporary, remove_temporary);

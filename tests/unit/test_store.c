@@ -249,6 +249,8 @@ static void what_is_not_a_store_is_left_alone(void **state)
 	(void)state;
 	write_file(path, text, sizeof(text));
 	assert_left_alone(path, -EUCLEAN);
+	write_file(path, "x", 1);
+	assert_left_alone(path, -EUCLEAN);
 
 	path = in_directory("other.db");
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
@@ -283,8 +285,10 @@ static void a_damaged_store_is_left_alone(void **state)
 	memset(bytes + 4096, 0x5a, n - 8192);
 	write_file(path, bytes, n);
 	assert_left_alone(path, -EUCLEAN);
-	write_file(path, bytes, 700);
-	assert_left_alone(path, -EUCLEAN);
+	for (size_t cut = 700; cut > 7; cut /= 3) {
+		write_file(path, bytes, cut);
+		assert_left_alone(path, -EUCLEAN);
+	}
 }
 
 static void a_newer_store_is_left_alone(void **state)

@@ -437,7 +437,10 @@ static void test_two_processes(void **unused)
 		if (write(from[1], "x", 1) != 1 || read(to[0], &c, 1) != 1)
 			_exit(3);
 		tm_sysstate_close(mine);
-		_exit(tm_sysstate_restore(s));
+		if (tm_sysstate_restore(s))
+			_exit(4);
+		tm_sysstate_close(s);
+		_exit(0);
 	}
 	assert_int_equal(read(from[0], &c, 1), 1);
 	/* Its knob is respected, by a set and by a recovery; others are free. */

@@ -186,7 +186,9 @@ static void from_the_store_or_from_memory(void **state)
 	assert_int_equal(close(mkstemp(path)), 0);
 	assert_int_equal(tm_store_open(path, TM_STORE_WRITE, &store, why, sizeof(why)), 0);
 	json_array_foreach(session, i, record)
+	{
 		assert_int_equal(tm_store_add(store, record, why, sizeof(why)), 0);
+	}
 	assert_int_equal(
 		tm_rows_load(store, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &stored, why, sizeof(why)),
 		0);
