@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-EXTRA_DIST += \
+TM_DOCS = \
 	docs/adding-a-workload.md \
-	docs/architecture.md
+	docs/architecture.md \
+	docs/method.md \
+	docs/records.md
+EXTRA_DIST += $(TM_DOCS)
 
 # Printed by the program from its own tables, so they cannot disagree with it.
 if CAN_RUN

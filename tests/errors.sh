@@ -44,7 +44,7 @@ input() {
 
 refuses 'unknown command' 2 "unknown command 'rum'" "$tlbmark" rum
 input 'unknown workload' "unknown workload 'mumap'" mumap
-input 'unknown option' "unknown option '--colour'" --colour=red
+input 'unknown option' "unknown option '--colour=red'" --colour=red
 input 'missing value' "missing after '--pages'" munmap --pages
 input 'range backwards' 'runs backwards' munmap --pages 34..32
 input 'not a number' 'missing in' munmap --pages many
@@ -64,7 +64,7 @@ input 'no operations' 'whole number' munmap --ops 0
 input 'bad seed' 'whole number' munmap --seed x
 input 'bad probe' 'none of auto' munmap --probe magic
 input 'both formats' 'not together' munmap --json --csv
-refuses 'unknown record' 2 . "$tlbmark" show 0123456789abcdef
+refuses 'no store yet' 3 'no store there' "$tlbmark" show last
 refuses 'list of an unknown workload' 2 "unknown workload" "$tlbmark" list mumap
 
 is 'no store was made by any of these' '' "$(find "$tmp" -name 'records*')"
@@ -121,6 +121,7 @@ EOF
 	rm -f "$tmp"/records.db*
 	passes 'spilled records are taken in' "$tlbmark" show --import "$tmp"/tlbmark-spill-*.jsonl
 	is 'all of them' "$spilled" "$(sqlite3 "$tmp/records.db" 'select count(*) from records')"
+	refuses 'unknown record' 2 . "$tlbmark" show 0123456789abcdef
 	rm -f "$tmp"/records.db*
 
 	# Without privilege: measures by the gaps alone, and can't set knobs.

@@ -32,7 +32,7 @@ static const char *const tables[] = {"kept", "freed", NULL};
 static const char *const hows[] = {"munmap", "map_fixed", "partial", NULL};
 
 static const struct tm_param munmap_params[] = {
-	[PAGES] = PAGES_PARAM("1,33,512", "1,8,32..34,512,4096,262144"),
+	[PAGES] = PAGES_PARAM("1,8,32..34,512", "1,8,32..34,512,4096,262144"),
 	[KIND] = PAGES_CHOICE_PARAM("kind", "base pages, transparent huge pages, or hugetlb pages",
 				    pages_kinds, "4k", "4k,thp,hugetlb"),
 	[BACKING] =

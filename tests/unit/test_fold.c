@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "bench/fold.h"
+#include "bench/tlb_bpf.h"
 
 enum { OPS = 4, FIRST = 1000, STEP = 1000, LENGTH = 400 };
 

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "probe_internal.h"
+#include "bench/probe_internal.h"
 
 enum {
 	OPS = 2000,

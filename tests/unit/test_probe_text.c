@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe_internal.h"
+#include "bench/probe_internal.h"
 
 static int parse_interrupts(const char *text, const char *line, uint64_t *sum)
 {

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -424,6 +425,7 @@ static void test_two_processes(void **unused)
 	(void)unused;
 	assert_int_equal(pipe(to), 0);
 	assert_int_equal(pipe(from), 0);
+	set(s, OVER, "5");
 	child = fork();
 	if (!child) {
 		struct tm_sysstate *mine;
@@ -434,11 +436,13 @@ static void test_two_processes(void **unused)
 		if (tm_sysstate_open(journal, &mine, NULL, why, sizeof(why)) ||
 		    tm_sysstate_set(mine, SCAN, "2", why, sizeof(why)))
 			_exit(2);
+		/* Nor does it undo what the parent has set. */
+		if (tm_sysstate_restore(s) || tm_knob_read(OVER, why, sizeof(why)) != 1 ||
+		    why[0] != '5')
+			_exit(5);
 		if (write(from[1], "x", 1) != 1 || read(to[0], &c, 1) != 1)
 			_exit(3);
 		tm_sysstate_close(mine);
-		if (tm_sysstate_restore(s))
-			_exit(4);
 		tm_sysstate_close(s);
 		_exit(0);
 	}
@@ -451,6 +455,7 @@ static void test_two_processes(void **unused)
 	s = opened(0);
 	assert_knob(SCAN, "2");
 	set(s, THP, "never");
+	assert_knob(OVER, "0");
 	assert_int_equal(write(to[1], "x", 1), 1);
 	waitpid(child, &status, 0);
 	assert_int_equal(status, 0);
@@ -512,7 +517,7 @@ static void recover(const char *head, const char *lines, unsigned int expect, co
 static void test_damaged(void **unused)
 {
 	static const char whole[] = "+ knob " THP " madvise\n+ knob " SCAN " 4096\n";
-	char head[128], other[128], text[256];
+	char head[128], other[256], text[256];
 	struct tm_sysstate *s;
 
 	(void)unused;
@@ -546,6 +551,14 @@ static void test_damaged(void **unused)
 	boot(other, sizeof(other), "3b1d5a3e-0000-4000-8000-000000000000");
 	recover(other, whole, 0, NULL);
 	assert_knob(SCAN, "1");
+	/* Its number is used by another process now. */
+	snprintf(text, sizeof(text), "%d.1", (int)getpid());
+	put(SCAN, "1\n");
+	snprintf(other, sizeof(other), "%s+ knob " SCAN " 4096\n", head);
+	write_journal(text, other);
+	tm_sysstate_close(opened(1));
+	assert_knob(SCAN, "4096");
+	assert_gone();
 	/* Files that are not journals stay. */
 	write_journal("4194304.12x", "mine");
 	s = opened(0);
@@ -640,14 +653,14 @@ static void test_unwritable(void **unused)
 static int on_tiny_disk(unsigned long flags)
 {
 	struct tm_sysstate *s;
-	char name[256];
+	char name[256] = "";
 	int fd, rc;
 
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	if (unshare(CLONE_NEWNS) || mount("", "/", "", MS_REC | MS_PRIVATE, NULL) ||
 	    mkdir(journal, 0700) || mount("tiny", journal, "tmpfs", 0, "size=4096,mode=700"))
 		return 10;
 	if (flags) {
-		if (mount(NULL, journal, NULL, MS_REMOUNT | flags, NULL))
+		if (mount("", journal, "", MS_REMOUNT | flags, NULL))
 			return 11;
 	} else {
 		snprintf(name, sizeof(name), "%s/full", journal);
@@ -683,6 +696,51 @@ static int on_tiny_disk(unsigned long flags)
 	return 0;
 }
 
+/* A write that stops half way, in the head and in a second line. */
+static int limited(void)
+{
+	struct rlimit limit = {10, RLIM_INFINITY};
+	struct tm_sysstate *s;
+	char name[256], text[2048];
+
+	signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &limit) ||
+	    tm_sysstate_open(journal, &s, NULL, why, sizeof(why)))
+		return 1;
+	if (tm_sysstate_set(s, SCAN, "1", why, sizeof(why)) != -EFBIG || !strstr(why, journal))
+		return 2;
+	if (!access(journal, F_OK))
+		return 3;
+	limit.rlim_cur = 160;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	if (tm_sysstate_set(s, SCAN, "1", why, sizeof(why)) ||
+	    tm_sysstate_set(s, THP, "never", why, sizeof(why)) != -EFBIG)
+		return 4;
+	limit.rlim_cur = RLIM_INFINITY;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	journal_file(name, sizeof(name), text, sizeof(text));
+	if (strstr(text, THP) || text[strlen(text) - 1] != '\n' ||
+	    tm_sysstate_set(s, OVER, "1", why, sizeof(why)))
+		return 5;
+	tm_sysstate_close(s);
+	return access(journal, F_OK) ? 0 : 6;
+}
+
+static void test_half_written(void **unused)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)unused;
+	if (!child)
+		_exit(limited());
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	assert_knob(SCAN, "4096");
+	assert_knob(THP, "madvise");
+	assert_knob(OVER, "0");
+}
+
 static void test_disk(void **unused)
 {
 	static const unsigned long flags[] = {0, MS_RDONLY};
@@ -714,6 +772,10 @@ static void test_real(void **unused)
 	if (geteuid())
 		return;
 	tm_sysstate_set_root(NULL);
+	/* Reached whether it is mounted or not, and mounted for nobody. */
+	if (!access("/sys/kernel/tracing", F_OK)) {
+		assert_true(tm_knob_read("tracefs:buffer_size_kb", after, sizeof(after)) > 0);
+	}
 	for (size_t i = 0; i < sizeof(knobs) / sizeof(knobs[0]); i++) {
 		struct tm_sysstate *s;
 		int status;
@@ -790,6 +852,7 @@ int main(void)
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_not_undone),
 		cmocka_unit_test(test_unwritable),
+		cmocka_unit_test(test_half_written),
 		cmocka_unit_test(test_disk),
 		cmocka_unit_test(test_real),
 		cmocka_unit_test(test_default_directory),
