@@ -89,6 +89,16 @@ static void fold_batch(struct tm_engine *e, struct tm_initiator *in, bool keep)
 	e->pair = now;
 }
 
+/* With several initiators an operation's time is all there is to keep. */
+static void keep_times(struct tm_engine *e, struct tm_initiator *in, bool keep)
+{
+	for (uint32_t i = 0; keep && i < in->t.count; i++) {
+		tm_hist_record(in->op, in->t.samples[i].op_ticks);
+		if (!in->t.index)
+			tm_result_add_raw(e->r, in->t.samples[i].op_ticks);
+	}
+}
+
 /* One batch; how many operations the next should have. */
 static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops, bool keep)
 {
@@ -105,8 +115,7 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 	if (e->attribute)
 		fold_batch(e, in, keep);
 	else
-		for (uint32_t i = 0; keep && i < in->t.count; i++)
-			tm_hist_record(in->op, in->t.samples[i].op_ticks);
+		keep_times(e, in, keep);
 	if (keep)
 		in->ops += in->t.count;
 	else if (!in->t.index)
@@ -384,17 +393,13 @@ static void verify(struct tm_engine *e)
 	e->r->verified = !rc;
 }
 
-/* Is the clocks' uncertainty below everything it separates? */
-static bool split_is_valid(struct tm_result *r)
+/* Is the clocks' uncertainty below what it separates here? */
+static bool is_resolved(struct tm_result *r, enum tm_metric m)
 {
-	uint64_t bound = 0;
+	uint64_t median = tm_hist_quantile(tm_result_hist(r, m), 0.5);
 
 	for (uint32_t i = 0; i < r->responders; i++) {
-		if (tm_result_responders(r)[i].bound_ticks > bound)
-			bound = tm_result_responders(r)[i].bound_ticks;
-	}
-	for (int m = TM_METRIC_DELIVERY; m <= TM_METRIC_RETURN; m++) {
-		if (bound >= tm_hist_quantile(tm_result_hist(r, m), 0.5))
+		if (tm_result_responders(r)[i].bound_ticks >= median)
 			return false;
 	}
 	return true;
@@ -404,6 +409,7 @@ static void summarise(struct tm_engine *e)
 {
 	struct tm_responder_result *rows = tm_result_responders(e->r);
 
+	tm_result_order_raw(e->r);
 	e->r->responders = e->responders.count;
 	for (unsigned int i = 0; i < e->responders.count; i++) {
 		const struct tm_responder *r = &e->responders.r[i];
@@ -426,8 +432,10 @@ static void summarise(struct tm_engine *e)
 	}
 	if (!e->attribute)
 		e->r->ops_valid = e->r->ops_armed = e->r->ops;
-	e->r->split_valid = e->attribute && tm_state_is_gated(e->cell->state) && e->r->ops_valid &&
-			    split_is_valid(e->r);
+	if (!e->attribute || !tm_state_is_gated(e->cell->state) || !e->r->ops_valid)
+		return;
+	e->r->split_valid = is_resolved(e->r, TM_METRIC_DELIVERY);
+	e->r->return_valid = is_resolved(e->r, TM_METRIC_RETURN);
 }
 
 static void read_resident_peak(struct tm_result *r)

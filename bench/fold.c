@@ -284,9 +284,7 @@ void tm_fold_end(struct tm_fold *f, struct tm_result *r, struct tm_hist **respon
 
 		r->ops++;
 		tm_hist_record(tm_result_hist(r, TM_METRIC_OP), s->op_ticks);
-		if (r->raw_count < TM_RAW_SAMPLES)
-			r->raw_op_ticks[r->raw_count++] =
-				s->op_ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)s->op_ticks;
+		tm_result_add_raw(r, s->op_ticks);
 		/* The denominator of the delivered ratio is every operation:
 		 * a responder that was not there is what the gate is for. */
 		count_delivered(f, op, r);

@@ -293,7 +293,6 @@ int tm_journal_append(struct tm_journal *j, bool made_directory, const char *pat
 		      const char *value, off_t *offset, char *why, size_t why_size)
 {
 	char *line = malloc(LINE_MAX_BYTES);
-	bool first = j->fd < 0;
 	size_t n;
 	int rc = -ENOMEM;
 
@@ -304,7 +303,7 @@ int tm_journal_append(struct tm_journal *j, bool made_directory, const char *pat
 	line[n++] = ' ';
 	n += escape(line + n, value);
 	line[n++] = '\n';
-	rc = first ? create_file(j) : 0;
+	rc = j->fd < 0 ? create_file(j) : 0;
 	*offset = j->size;
 	if (!rc)
 		rc = write_at(j->fd, line, n, j->size);
@@ -312,8 +311,6 @@ int tm_journal_append(struct tm_journal *j, bool made_directory, const char *pat
 		rc = -errno;
 	if (!rc)
 		j->size += (off_t)n;
-	else if (first && j->fd >= 0)
-		tm_journal_drop(j, 0);
 	else if (j->fd >= 0)
 		tm_journal_drop(j, *offset);
 out:

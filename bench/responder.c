@@ -61,7 +61,7 @@ static bool serve(struct tm_responder *r, uint32_t request)
 		r->access_error = tm_guarded_poke((void *)r->address, r->value);
 		break;
 	case TM_REQUEST_OFFSET:
-		tm_offset_answer(&r->pingpong, TM_OFFSET_ROUNDS);
+		tm_offset_answer(&r->pingpong, (unsigned int)r->value);
 		break;
 	default:
 		break;
@@ -334,6 +334,12 @@ int tm_responder_access(struct tm_responders *rs, unsigned int i, enum tm_reques
 
 void tm_responders_offsets(struct tm_responders *rs)
 {
+	unsigned int rounds = TM_OFFSET_ROUNDS / (rs->count ? rs->count : 1);
+
+	if (rounds > TM_OFFSET_ROUNDS_MAX)
+		rounds = TM_OFFSET_ROUNDS_MAX;
+	if (rounds < TM_OFFSET_ROUNDS_MIN)
+		rounds = TM_OFFSET_ROUNDS_MIN;
 	for (unsigned int i = 0; i < rs->count; i++) {
 		struct tm_responder *r = &rs->r[i];
 		int64_t offset, bound;
@@ -342,8 +348,9 @@ void tm_responders_offsets(struct tm_responders *rs)
 			continue;
 		atomic_store(&r->pingpong.ping, 0);
 		atomic_store(&r->pingpong.pong, 0);
+		r->value = rounds;
 		post(r, TM_REQUEST_OFFSET);
-		tm_offset_measure(&r->pingpong, TM_OFFSET_ROUNDS, &r->offset);
+		tm_offset_measure(&r->pingpong, rounds, &r->offset);
 		while (!answered(r))
 			tm_relax();
 		/*

@@ -73,7 +73,8 @@ struct tm_responders {
 	size_t bytes; /* of the whole shared area */
 };
 
-enum { TM_OFFSET_ROUNDS = 300 };
+/* Exchanges for all responders together, and for one at most and at least. */
+enum { TM_OFFSET_ROUNDS = 30000, TM_OFFSET_ROUNDS_MAX = 3000, TM_OFFSET_ROUNDS_MIN = 300 };
 
 /*
  * Makes `count` responders on these CPUs in `state`, and waits until they

@@ -102,6 +102,35 @@ struct tm_result *tm_result_new(unsigned int responders)
 	return r;
 }
 
+void tm_result_add_raw(struct tm_result *r, uint64_t op_ticks)
+{
+	r->raw_op_ticks[r->raw_seen++ % TM_RAW_SAMPLES] =
+		op_ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)op_ticks;
+}
+
+static void reverse(uint32_t *v, size_t n)
+{
+	for (size_t i = 0; i < n / 2; i++) {
+		uint32_t x = v[i];
+
+		v[i] = v[n - 1 - i];
+		v[n - 1 - i] = x;
+	}
+}
+
+/* The oldest sample first: a rotation, by three reversals. */
+void tm_result_order_raw(struct tm_result *r)
+{
+	size_t oldest = r->raw_seen % TM_RAW_SAMPLES;
+
+	r->raw_count = r->raw_seen < TM_RAW_SAMPLES ? (uint32_t)r->raw_seen : TM_RAW_SAMPLES;
+	if (r->raw_seen <= TM_RAW_SAMPLES)
+		return;
+	reverse(r->raw_op_ticks, oldest);
+	reverse(r->raw_op_ticks + oldest, TM_RAW_SAMPLES - oldest);
+	reverse(r->raw_op_ticks, TM_RAW_SAMPLES);
+}
+
 void tm_result_free(struct tm_result *r)
 {
 	if (r)

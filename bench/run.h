@@ -106,7 +106,8 @@ struct tm_result {
 	uint64_t elapsed_ns; /* wall time of the measured phase */
 	uint64_t batch_ops;  /* operations in a batch, at the end */
 	uint64_t gap_threshold_ticks;
-	bool split_valid; /* the offset bounds are below what they split */
+	bool split_valid;  /* the offset bounds are below the median delivery */
+	bool return_valid; /* and below the median return */
 
 	uint64_t tlb_interrupts, call_interrupts; /* /proc/interrupts, across the phase */
 	bool have_tlb_interrupts, have_call_interrupts;
@@ -117,8 +118,10 @@ struct tm_result {
 	struct tm_verdict verdict;
 	bool verified;
 
-	uint32_t raw_count; /* the operations measured first, in order */
+	/* the last TM_RAW_SAMPLES operations, in order (of the first initiator) */
+	uint32_t raw_count;
 	uint32_t raw_op_ticks[TM_RAW_SAMPLES];
+	uint64_t raw_seen; /* until tm_result_order_raw(): a ring, and how many went in */
 
 	/* TM_METRICS fine histograms follow, then the responders. */
 	size_t hist_offset[TM_METRICS];
@@ -139,6 +142,9 @@ static inline struct tm_responder_result *tm_result_responders(struct tm_result 
 
 /* Shared memory for one run of up to `responders`; NULL when out of memory. */
 struct tm_result *tm_result_new(unsigned int responders);
+/* One operation's time into the ring of raw samples; then, once, into order. */
+void tm_result_add_raw(struct tm_result *r, uint64_t op_ticks);
+void tm_result_order_raw(struct tm_result *r);
 /* Empty again, as new; tm_run() does it first. */
 void tm_result_clear(struct tm_result *r);
 void tm_result_free(struct tm_result *r);

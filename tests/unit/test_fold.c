@@ -251,8 +251,40 @@ static void test_batches_add_up(void **state)
 	end(&w);
 	assert_int_equal(w.result->ops, 6);
 	assert_int_equal(w.result->deliveries, 5);
+	tm_result_order_raw(w.result);
 	assert_int_equal(w.result->raw_count, 6);
 	unmake(&w);
+}
+
+/* The last ones are kept, oldest first, however many there were. */
+static void test_raw_samples(void **state)
+{
+	static const uint32_t counts[] = {0,
+					  1,
+					  TM_RAW_SAMPLES - 1,
+					  TM_RAW_SAMPLES,
+					  TM_RAW_SAMPLES + 1,
+					  5000,
+					  3 * TM_RAW_SAMPLES};
+	struct tm_result *r = tm_result_new(0);
+
+	(void)state;
+	for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
+		uint32_t n = counts[c];
+		uint32_t kept = n < TM_RAW_SAMPLES ? n : TM_RAW_SAMPLES;
+
+		tm_result_clear(r);
+		for (uint32_t i = 0; i < n; i++)
+			tm_result_add_raw(r, i);
+		tm_result_order_raw(r);
+		assert_int_equal(r->raw_count, kept);
+		for (uint32_t i = 0; i < kept; i++)
+			assert_int_equal(r->raw_op_ticks[i], n - kept + i);
+	}
+	tm_result_clear(r);
+	tm_result_add_raw(r, UINT64_MAX);
+	assert_int_equal(r->raw_op_ticks[0], UINT32_MAX);
+	tm_result_free(r);
 }
 
 int main(void)
@@ -268,6 +300,7 @@ int main(void)
 		cmocka_unit_test(test_two_responders),
 		cmocka_unit_test(test_unarmed),
 		cmocka_unit_test(test_batches_add_up),
+		cmocka_unit_test(test_raw_samples),
 	};
 
 	return cmocka_run_group_tests_name("fold", tests, NULL, NULL);
