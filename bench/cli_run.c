@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "plots/plot.h"
 #include "results/rows.h"
+#include "results/stats.h"
 #include "results/store.h"
 #include "results/table.h"
 #include "session.h"
@@ -138,7 +139,7 @@ static int number_option(struct arguments *a, enum option o, const char *name, c
 	uint64_t n, least = o == OPT_OPS || o == OPT_REPEAT,
 		    most = o == OPT_SEED     ? UINT64_MAX
 			   : o == OPT_OPS    ? 1000000000000ull
-			   : o == OPT_REPEAT ? 10000
+			   : o == OPT_REPEAT ? TM_STATS_PAIRS_MAX
 					     : 65535;
 
 	if (whole_number(value, least, most, &n)) {

@@ -104,7 +104,8 @@ void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, struct tm_off
 			low = (int64_t)(p->t3 - t4);
 	}
 	out->offset_ticks = low + (high - low) / 2;
-	out->bound_ticks = (uint64_t)((high - low + 1) / 2);
+	/* A counter is a floor: each reading may be a tick less than the time. */
+	out->bound_ticks = (uint64_t)((high - low + 1) / 2) + 1;
 }
 
 void tm_offset_answer(struct tm_pingpong *p, unsigned int rounds)

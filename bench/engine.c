@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <numa.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@ enum {
 	WARMUP_NS = 5000000,	  /* at least, */
 	WARMUP_OPS = 16,	  /* and so many, unless the half of the time is gone */
 	ARM_TIMEOUT_NS = 2000000, /* then a responder counts as not there */
+	FOLD_TIMEOUT_ARMS = 50,	  /* the same between batches, so many times longer */
+	DROP_FROM_OPS = 16,	  /* batches of so many operations drop their first */
 	SETTLE_NS = 300,	  /* after the answers: let the cache lines come to rest */
 	GAP_MIN_NS = 200,	  /* no interrupt is shorter */
 	VERIFY_ROUNDS = 32,
@@ -70,8 +73,14 @@ static void fold_batch(struct tm_engine *e, struct tm_initiator *in, bool keep)
 	struct tm_clock_pair now;
 	size_t n;
 
+	/*
+	 * A gap is written down when it ends: nobody may be inside of one that
+	 * belongs to this batch when the gaps are taken.
+	 */
+	if (tm_state_spins(e->cell->state))
+		tm_responders_arm(&e->responders, FOLD_TIMEOUT_ARMS * e->arm_timeout_ticks);
 	tm_clock_pair(&now);
-	tm_fold_begin(e->fold, in->t.samples, in->t.count);
+	tm_fold_begin(e->fold, in->t.samples + e->dropped, in->t.count - e->dropped);
 	n = take_events(e, in->t.cpu, &now);
 	tm_fold_initiator(e->fold, e->tick_events, n, e->cell->args.workload->switches);
 	for (unsigned int i = 0; i < e->responders.count; i++) {
@@ -92,6 +101,8 @@ static void fold_batch(struct tm_engine *e, struct tm_initiator *in, bool keep)
 /* With several initiators an operation's time is all there is to keep. */
 static void keep_times(struct tm_engine *e, struct tm_initiator *in, bool keep)
 {
+	for (unsigned int i = 0; !in->t.index && i < e->responders.count; i++)
+		tm_responder_drain(&e->responders.r[i], e->gaps, RING_GAPS);
 	for (uint32_t i = 0; keep && i < in->t.count; i++) {
 		tm_hist_record(in->op, in->t.samples[i].op_ticks);
 		if (!in->t.index)
@@ -105,8 +116,10 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 	uint64_t start = tm_ticks(), taken, wanted = ns_to_ticks(e, BATCH_NS);
 	int rc;
 
+	/* In short batches the operations are long, and one more of them as well. */
+	e->dropped = e->attribute && ops >= DROP_FROM_OPS;
 	in->t.count = 0;
-	in->t.capacity = (uint32_t)ops;
+	in->t.capacity = (uint32_t)ops + e->dropped;
 	rc = e->cell->args.workload->operate(&in->t, e->state);
 	if (rc) {
 		tm_fail(&in->t, rc, "%s failed", e->cell->args.workload->name);
@@ -117,7 +130,7 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 	else
 		keep_times(e, in, keep);
 	if (keep)
-		in->ops += in->t.count;
+		in->ops += in->t.count - e->dropped;
 	else if (!in->t.index)
 		e->r->warmup_ops += in->t.count;
 	taken = tm_ticks() - start;
@@ -159,7 +172,7 @@ static void measure(struct tm_engine *e, struct tm_initiator *in, size_t batch)
 	if (c->ops)
 		quota = c->ops / e->initiators + (in->t.index < c->ops % e->initiators);
 	while (in->ops < quota && !atomic_load(&e->failed)) {
-		if (c->duration_ns && in->ops && tm_ticks() >= e->end_ticks)
+		if (in->ops && tm_ticks() >= e->end_ticks)
 			break;
 		if (batch > quota - in->ops)
 			batch = (size_t)(quota - in->ops);
@@ -199,7 +212,9 @@ static void begin_phase(struct tm_engine *e, struct before *b)
 	tm_clock_pair(&e->pair);
 	b->switches = involuntary_switches();
 	b->start_ns = monotonic_ns();
-	e->end_ticks = tm_ticks() + ns_to_ticks(e, (double)e->cell->duration_ns);
+	e->end_ticks =
+		tm_ticks() + ns_to_ticks(e, (double)(e->cell->duration_ns ? e->cell->duration_ns
+									  : TM_RUN_LIMIT_NS));
 }
 
 static void end_phase(struct tm_engine *e, const struct before *b)
@@ -226,7 +241,13 @@ static void *initiator_main(void *argument)
 	const struct tm_workload *w = e->cell->args.workload;
 	struct before before;
 	size_t batch;
-	int rc = in->t.index ? tm_pin(in->t.cpu) : 0;
+	int start, rc = in->t.index ? tm_pin(in->t.cpu) : 0;
+
+	/* Nobody touches the workload's state before all threads exist. */
+	while (!(start = atomic_load(&e->start)))
+		sched_yield();
+	if (start < 0)
+		return NULL;
 
 	if (rc)
 		tm_fail(&in->t, rc, "initiator %u cannot run on CPU %u", in->t.index, in->t.cpu);
@@ -268,7 +289,7 @@ static int make_initiators(struct tm_engine *e)
 		in->t.cpu = c->placement.initiator_cpu[i];
 		in->t.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 		in->t.rng = (c->args.seed ^ (0x9e3779b97f4a7c15ull * (i + 1))) | 1;
-		in->t.samples = calloc(e->batch_limit, sizeof(struct tm_sample));
+		in->t.samples = calloc(e->batch_limit + 1, sizeof(struct tm_sample));
 		in->op = tm_hist_new(TM_HIST_FINE);
 		/*
 		 * The probe reads one word. Several initiators would pull its
@@ -279,7 +300,7 @@ static int make_initiators(struct tm_engine *e)
 			e->attribute ? tm_probe_in_operation(e->context->probe) : &in->in_operation;
 		if (!in->t.samples || !in->op)
 			return -ENOMEM;
-		memset(in->t.samples, 0, e->batch_limit * sizeof(struct tm_sample));
+		memset(in->t.samples, 0, (e->batch_limit + 1) * sizeof(struct tm_sample));
 	}
 	return 0;
 }
@@ -391,6 +412,10 @@ static void verify(struct tm_engine *e)
 	if (rc)
 		tm_fail(first, rc, "%s cannot be verified", c->args.workload->name);
 	e->r->verified = !rc;
+	if (e->lost) {
+		e->r->verdict = e->until_lost;
+		e->r->verified = false;
+	}
 }
 
 /* Is the clocks' uncertainty below what it separates here? */
@@ -456,20 +481,21 @@ static void read_resident_peak(struct tm_result *r)
 static int run_phases(struct tm_engine *e)
 {
 	unsigned int started = 1;
-	int rc;
+	int rc = 0;
 
 	pthread_barrier_init(&e->barrier, NULL, e->initiators);
 	for (; started < e->initiators; started++) {
-		rc = pthread_create(&e->initiator[started].thread, NULL, initiator_main,
-				    &e->initiator[started]);
+		rc = -pthread_create(&e->initiator[started].thread, NULL, initiator_main,
+				     &e->initiator[started]);
 		if (rc)
-			/* The others wait at the barrier: the process ends with them. */
-			return -rc;
+			break;
 	}
-	initiator_main(&e->initiator[0]);
+	atomic_store(&e->start, rc ? -1 : 1);
+	if (!rc)
+		initiator_main(&e->initiator[0]);
 	while (--started)
 		pthread_join(e->initiator[started].thread, NULL);
-	return 0;
+	return rc;
 }
 
 void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *context,
@@ -492,7 +518,7 @@ void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *cont
 	}
 	if (cell->args.workload->teardown && e.state)
 		cell->args.workload->teardown(e.state);
-	if (!rc)
+	if (!rc && !e.lost)
 		tm_responders_stop(&e.responders);
 	read_resident_peak(r);
 }

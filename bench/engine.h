@@ -34,9 +34,11 @@ struct tm_engine {
 	uint64_t arm_timeout_ticks, settle_ticks, settle_mask;
 
 	pthread_barrier_t barrier;
+	_Atomic int start; /* 0: wait; 1: all threads exist; -1: leave */
 	_Atomic bool failed;
 	uint64_t warm_end_ticks, end_ticks;
 	size_t batch_limit;
+	uint32_t dropped; /* operations at the head of the batch that do not count */
 
 	struct tm_fold *fold;
 	struct tm_gap *gaps;
@@ -44,6 +46,10 @@ struct tm_engine {
 	struct tm_tick_event *tick_events;
 	struct tm_hist **delivery, **stolen; /* a responder each */
 	struct tm_clock_pair pair;	     /* at the last drain */
+
+	/* A responder that did not answer the oracle: what was known until then. */
+	bool lost;
+	struct tm_verdict until_lost;
 };
 
 /*

@@ -32,7 +32,8 @@ struct tm_fold {
 	struct cell *cells;	/* [responders][capacity] */
 	struct {
 		uint64_t gaps_in, gaps_out;
-	} * totals; /* [responders], of the batch */
+		bool handlers; /* the probe saw some on this CPU */
+	} * totals;	       /* [responders], of the batch */
 };
 
 struct tm_fold *tm_fold_new(size_t operations, unsigned int responders)
@@ -150,6 +151,11 @@ static void fold_gaps(struct tm_fold *f, unsigned int i, const struct tm_gap *ga
 	}
 }
 
+static bool outside_gap(const struct cell *c, uint64_t at, uint64_t slack)
+{
+	return c->first_gap && (at + slack < c->first_gap || at > c->first_gap + c->stolen + slack);
+}
+
 /*
  * Handlers and disturbances on one responder's CPU. With one gap in the
  * operation, every handler that ran in it must lie inside that gap.
@@ -157,31 +163,60 @@ static void fold_gaps(struct tm_fold *f, unsigned int i, const struct tm_gap *ga
 static void fold_events(struct tm_fold *f, unsigned int i, const struct tm_tick_event *events,
 			size_t count, uint64_t slack)
 {
-	struct cell *cells = f->cells + i * f->capacity;
+	struct cell *cells = f->cells + i * f->capacity, *open = NULL;
 	size_t op = 0;
 
 	for (size_t e = 0; e < count; e++) {
 		uint64_t at = events[e].ticks;
-		struct cell *c;
+		bool in;
 
 		op = seek(f, op, at);
-		if (!inside(f, op, at))
-			continue;
-		c = &cells[op];
+		in = inside(f, op, at);
 		if (events[e].kind == TM_EVENT_DISTURB) {
-			f->flags[op] |= OP_DISTURBED;
+			if (in)
+				f->flags[op] |= OP_DISTURBED;
 		} else if (events[e].kind == TM_EVENT_ENTRY) {
-			if (!c->entry)
-				c->entry = at;
-			c->handler -= at;
-		} else if (events[e].kind == TM_EVENT_EXIT && c->entry) {
-			c->handler += at;
-		} else {
-			continue;
+			open = in ? &cells[op] : NULL;
+			if (!open)
+				continue;
+			if (!open->entry)
+				open->entry = at;
+			open->handler -= at;
+			if (outside_gap(open, at, slack))
+				f->flags[op] |= OP_HANDLER_OUTSIDE;
+		} else if (events[e].kind == TM_EVENT_EXIT && open) {
+			/* It may well end after the operation that caused it. */
+			open->handler += at;
+			if (outside_gap(open, at, slack))
+				f->flags[open - cells] |= OP_HANDLER_OUTSIDE;
+			open = NULL;
 		}
-		if (events[e].kind != TM_EVENT_DISTURB && c->first_gap &&
-		    (at + slack < c->first_gap || at > c->first_gap + c->stolen + slack))
-			f->flags[op] |= OP_HANDLER_OUTSIDE;
+	}
+}
+
+static bool has_handler(const struct tm_tick_event *events, size_t count)
+{
+	for (size_t e = 0; e < count; e++) {
+		if (events[e].kind == TM_EVENT_ENTRY)
+			return true;
+	}
+	return false;
+}
+
+/* Gaps inside operations of which the kernel knows nothing. */
+static void fold_unexplained(struct tm_fold *f, const struct tm_gap *gaps, size_t gap_count,
+			     const struct tm_tick_event *events, size_t event_count, uint64_t slack)
+{
+	size_t op = 0, e = 0;
+
+	for (size_t g = 0; g < gap_count; g++) {
+		op = seek(f, op, gaps[g].start);
+		if (!inside(f, op, gaps[g].start))
+			continue;
+		while (e < event_count && events[e].ticks + slack < gaps[g].start)
+			e++;
+		if (e == event_count || events[e].ticks > gaps[g].end + slack)
+			f->flags[op] |= OP_DISTURBED;
 	}
 }
 
@@ -194,6 +229,9 @@ void tm_fold_responder(struct tm_fold *f, unsigned int i, const struct tm_gap *g
 	memset(cells, 0, f->count * sizeof(*cells));
 	fold_gaps(f, i, gaps, gap_count);
 	fold_events(f, i, events, event_count, slack_ticks);
+	f->totals[i].handlers = has_handler(events, event_count);
+	if (f->totals[i].handlers)
+		fold_unexplained(f, gaps, gap_count, events, event_count, slack_ticks);
 	for (size_t op = 0; op < f->count; op++) {
 		const struct cell *c = &cells[op];
 
@@ -262,7 +300,8 @@ static void count_delivered(const struct tm_fold *f, size_t op, struct tm_result
 	for (unsigned int i = 0; i < f->responders; i++) {
 		const struct cell *c = &f->cells[i * f->capacity + op];
 
-		if (!c->first_gap)
+		/* Where the kernel tells, a gap by a timer tick delivers nothing. */
+		if (!c->first_gap || (f->totals[i].handlers && !c->entry))
 			continue;
 		r->deliveries++;
 		rows[i].delivered++;

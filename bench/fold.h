@@ -6,9 +6,11 @@
  * made-up batches.
  *
  * An operation's window is [begin, end]. A gap belongs to it if it starts
- * inside. A gap that began earlier and reaches in means that the responder was
- * not in its state: the operation counts as disturbed, like one during which
- * the probe saw another interrupt or a context switch on a CPU taking part.
+ * inside. An operation is disturbed, whatever came out of it, if
+ * - a gap that began earlier reaches in: the responder was not in its state;
+ * - the probe saw another interrupt or a context switch on a CPU taking part;
+ * - a gap inside holds no event of the kernel at all: what took that CPU was
+ *   below the kernel, a hypervisor or the firmware.
  */
 #ifndef TLBMARK_FOLD_H
 #define TLBMARK_FOLD_H
@@ -44,7 +46,8 @@ void tm_fold_initiator(struct tm_fold *f, const struct tm_tick_event *events, si
 /*
  * What responder i saw and what the probe saw on its CPU, both in time order.
  * `slack_ticks`: how far gaps and events may be apart because of the clocks'
- * bounds. Call for each responder once a batch.
+ * bounds. Without any handler among the events (no probe, or it lost them)
+ * gaps are not asked for an explanation. Call for each responder once a batch.
  */
 void tm_fold_responder(struct tm_fold *f, unsigned int i, const struct tm_gap *gaps,
 		       size_t gap_count, const struct tm_tick_event *events, size_t event_count,

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,12 +200,12 @@ static struct run *add_run(struct cell *cell)
 		return run;
 	run->operations = h->count;
 	for (unsigned int i = 0; i < QUANTILES; i++) {
-		double q = quantiles[i].q;
+		double q = quantiles[i].q, clustering;
 
 		run->quantile_ns[i] = tm_ticks_to_ns(&p->clock, tm_stats_quantile(h, q));
-		run->beyond[i] =
-			(double)h->count * (1 - q) /
-			tm_stats_clustering(p->result->raw_op_ticks, p->result->raw_count, q);
+		/* Too few samples to tell how they cluster: none is known to be beyond. */
+		clustering = tm_stats_clustering(p->result->raw_op_ticks, p->result->raw_count, q);
+		run->beyond[i] = isnan(clustering) ? 0 : (double)h->count * (1 - q) / clustering;
 	}
 	return run;
 }

@@ -5,6 +5,7 @@ noinst_LIBRARIES += libtlbmark-core.a libtlbmark-cli.a
 libtlbmark_core_a_SOURCES = \
 	bench/background.c \
 	bench/background.h \
+	bench/catalogue.c \
 	bench/cgroup.c \
 	bench/cgroup.h \
 	bench/clock.c \

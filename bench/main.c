@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* tlbmark: picks the command. The only file that ends the process. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,10 +78,9 @@ int main(int argc, char **argv)
 	int status = dispatch(argc, argv);
 
 	/* A full disk behind stdout is found out here or never. */
-	if (fflush(stdout) || ferror(stdout)) {
-		tm_error("cannot write the output: %s", strerror(errno));
-		if (!status)
-			status = TM_EXIT_CANNOT;
+	if ((fflush(stdout) || ferror(stdout)) && !status) {
+		tm_error("the output could not be written as a whole");
+		status = TM_EXIT_CANNOT;
 	}
 	exit(status);
 }

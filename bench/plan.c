@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "plan.h"
 
@@ -18,6 +17,9 @@ enum {
 #define FULL_CELL_NS 500000000ull
 #define CELL_MIN_NS 20000000ull
 #define CELL_MAX_NS 1000000000ull
+
+/* In a list of responders: every CPU that is left. */
+#define EVERYBODY UINT64_MAX
 
 /* The lists that are the plan's own, in the shape of a workload's parameters. */
 static const char *const state_choices[] = {"spin",    "touch",	   "kernel", "idle",
@@ -39,43 +41,6 @@ struct builder {
 	size_t block_count, block_capacity;
 	size_t row_capacity, skip_capacity;
 };
-
-const struct tm_workload *tm_workload_find(const char *name)
-{
-	for (const struct tm_workload *const *w = tm_workloads; *w; w++) {
-		if (!strcmp((*w)->name, name))
-			return *w;
-	}
-	return NULL;
-}
-
-static bool transparent_hugepages(void)
-{
-	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
-	char line[64] = "";
-	bool yes = false;
-
-	if (f) {
-		yes = fgets(line, sizeof(line), f) && !strstr(line, "[never]");
-		fclose(f);
-	}
-	return yes;
-}
-
-int tm_workload_can_run(const struct tm_workload *w, char *why, size_t why_size)
-{
-	if (w->needs & TM_NEEDS_ROOT && geteuid()) {
-		snprintf(why, why_size, "needs root");
-		return -EPERM;
-	}
-	if (w->needs & TM_NEEDS_THP && !transparent_hugepages()) {
-		snprintf(why, why_size,
-			 "transparent huge pages are off; echo madvise > "
-			 "/sys/kernel/mm/transparent_hugepage/enabled");
-		return -ENOTSUP;
-	}
-	return w->probe ? w->probe(why, why_size) : 0;
-}
 
 /* Room for one more element; the array may move. */
 static int grow(void **array, size_t count, size_t *capacity, size_t size)
@@ -120,9 +85,23 @@ static void make_label(const struct tm_cell_args *a, char *out, size_t size)
 	}
 }
 
-/* Places one cell and adds it to the block. -ERANGE: not enough CPUs. */
+/* CPUs that `state` may use, other than `taken` of them. */
+static unsigned int cpus_left(const struct builder *b, enum tm_state state, unsigned int taken)
+{
+	unsigned int isolated = (unsigned int)b->q->isolated_count;
+	unsigned int others = tm_topo_cpus(b->topo) - isolated;
+
+	if (state == TM_STATE_ISOLATED)
+		return isolated;
+	return others > taken ? others - taken : 0;
+}
+
+/*
+ * Places one cell and adds it to the block. A control sits where the cell it
+ * is for (`twin`) does. -ERANGE: not enough CPUs.
+ */
 static int add_cell(struct builder *b, const struct tm_cell_args *args, enum tm_state state,
-		    enum tm_distance distance, enum tm_role role)
+		    enum tm_distance distance, enum tm_role role, const struct tm_placement *twin)
 {
 	const struct tm_plan_request *q = b->q;
 	struct tm_place_request place = {
@@ -148,6 +127,14 @@ static int add_cell(struct builder *b, const struct tm_cell_args *args, enum tm_
 	if (state == TM_STATE_ISOLATED) {
 		place.only = q->isolated;
 		place.only_count = (unsigned int)q->isolated_count;
+	}
+	if (twin) {
+		place.initiator_cpu = (int)twin->initiator_cpu[0];
+		place.avoid = NULL;
+		place.avoid_count = 0;
+		place.only = twin->responder_cpu;
+		place.only_count = args->responders;
+		place.distance = TM_DISTANCE_ANY;
 	}
 	rc = grow((void **)&b->block, b->block_count, &b->block_capacity, sizeof(*b->block));
 	if (rc)
@@ -177,6 +164,7 @@ static int add_row(struct builder *b, const struct tm_cell_args *args, enum tm_s
 	const struct tm_workload *w = args->workload;
 	size_t before = b->block_count;
 	struct tm_cell_args alone = *args;
+	struct tm_placement twin;
 	struct tm_plan_row *row;
 	char label[128];
 	int rc;
@@ -188,13 +176,16 @@ static int add_row(struct builder *b, const struct tm_cell_args *args, enum tm_s
 	rc = grow((void **)&b->out->rows, b->out->row_count, &b->row_capacity, sizeof(*row));
 	if (rc)
 		return rc;
-	rc = add_cell(b, args, args->responders ? state : TM_STATE_NONE, distance,
-		      TM_ROLE_MEASURED);
+	rc = add_cell(b, args, args->responders ? state : TM_STATE_NONE, distance, TM_ROLE_MEASURED,
+		      NULL);
+	if (!rc)
+		twin = b->block[before].cell.placement; /* by value: the block may move */
 	alone.responders = 0;
 	if (!rc && args->responders && !w->no_control && state != TM_STATE_FOREIGN)
-		rc = add_cell(b, args, TM_STATE_FOREIGN, distance, TM_ROLE_CONTROL_FOREIGN);
+		rc = add_cell(b, args, TM_STATE_FOREIGN, distance, TM_ROLE_CONTROL_FOREIGN, &twin);
 	if (!rc && args->responders && !w->no_control)
-		rc = add_cell(b, &alone, TM_STATE_NONE, TM_DISTANCE_ANY, TM_ROLE_CONTROL_NONE);
+		rc = add_cell(b, &alone, TM_STATE_NONE, TM_DISTANCE_ANY, TM_ROLE_CONTROL_NONE,
+			      &twin);
 	if (rc) {
 		while (b->block_count > before)
 			tm_placement_free(&b->block[--b->block_count].cell.placement);
@@ -206,39 +197,64 @@ static int add_row(struct builder *b, const struct tm_cell_args *args, enum tm_s
 	return 0;
 }
 
-/* All combinations of responders, states and distances for one set of values. */
+/* Is this count of responders in the list by its number already? */
+static bool is_listed(const struct builder *b, uint64_t responders)
+{
+	for (size_t i = 0; i < b->responder_count; i++) {
+		if (b->responders[i] == responders)
+			return true;
+	}
+	return false;
+}
+
+/* All states and distances for one count of responders. */
+static int add_states(struct builder *b, struct tm_cell_args *args, uint64_t responders)
+{
+	int rc = 0;
+
+	args->responders = (unsigned int)responders;
+	if (!responders)
+		return add_row(b, args, TM_STATE_NONE, TM_DISTANCE_ANY);
+	for (size_t s = 0; !rc && s < b->state_count; s++) {
+		enum tm_state state = TM_STATE_NONE;
+
+		tm_state_parse(state_choices[b->states[s]], &state);
+		if (state == TM_STATE_TOUCH && args->initiators > 1) {
+			snprintf(
+				b->why, b->why_size,
+				"--state touch: what to touch is one initiator's; not with several");
+			return -EINVAL;
+		}
+		if (responders == EVERYBODY) {
+			args->responders = cpus_left(b, state, args->initiators);
+			if (is_listed(b, args->responders))
+				continue;
+		}
+		for (size_t d = 0; !rc && d < b->distance_count; d++)
+			rc = add_row(b, args, state, (enum tm_distance)b->distances[d]);
+	}
+	return rc;
+}
+
+/* All combinations of initiators, responders, states and distances. */
 static int add_rows(struct builder *b, struct tm_cell_args *args)
 {
+	const struct tm_workload *w = args->workload;
 	int rc = 0;
 
 	for (size_t n = 0; !rc && n < b->initiator_count; n++) {
 		args->initiators = (unsigned int)b->initiators[n];
-		if (args->workload->all_initiate && !b->q->initiators) {
-			args->initiators = tm_topo_cpus(b->topo);
-			args->responders = 0;
-			rc = add_row(b, args, TM_STATE_NONE, TM_DISTANCE_ANY);
+		if (w->all_initiate && !b->q->initiators) {
+			args->initiators = cpus_left(b, TM_STATE_SPIN, 0);
+			rc = add_states(b, args, 0);
 			continue;
 		}
-		if (args->workload->floor && args->workload->gate == TM_GATE_NONE) {
-			args->responders = 0;
-			rc = add_row(b, args, TM_STATE_NONE, TM_DISTANCE_ANY);
+		if (w->floor && w->gate == TM_GATE_NONE) {
+			rc = add_states(b, args, 0);
 			continue;
 		}
-		for (size_t r = 0; !rc && r < b->responder_count; r++) {
-			args->responders = (unsigned int)b->responders[r];
-			if (!args->responders) {
-				rc = add_row(b, args, TM_STATE_NONE, TM_DISTANCE_ANY);
-				continue;
-			}
-			for (size_t s = 0; !rc && s < b->state_count; s++) {
-				enum tm_state state = TM_STATE_NONE;
-
-				tm_state_parse(state_choices[b->states[s]], &state);
-				for (size_t d = 0; !rc && d < b->distance_count; d++)
-					rc = add_row(b, args, state,
-						     (enum tm_distance)b->distances[d]);
-			}
-		}
+		for (size_t r = 0; !rc && r < b->responder_count; r++)
+			rc = add_states(b, args, b->responders[r]);
 	}
 	return rc;
 }
@@ -246,9 +262,10 @@ static int add_rows(struct builder *b, struct tm_cell_args *args)
 /* What the user, the plan's size or the descriptor says for parameter p. */
 static const char *sweep_of(const struct builder *b, const struct tm_param *p)
 {
-	for (size_t i = 0; i < b->q->param_count; i++) {
-		if (!strcmp(b->q->params[i].name, p->name))
-			return b->q->params[i].text;
+	/* Said twice: the last word counts, as for every other option. */
+	for (size_t i = b->q->param_count; i > 0; i--) {
+		if (!strcmp(b->q->params[i - 1].name, p->name))
+			return b->q->params[i - 1].text;
 	}
 	if (b->q->size == TM_PLAN_FULL && (p->full || p->plan))
 		return p->full ? p->full : p->plan;
@@ -339,27 +356,69 @@ static int check_names(const struct builder *b)
 	return 0;
 }
 
-/* A list of CPUs counts, in which "all" is everyone who is left. */
+/*
+ * A list of CPU counts. "all" as the end of a range is the largest number; by
+ * itself it is EVERYBODY where that is a value (*everybody), else as well.
+ */
 static int expand_counts(struct builder *b, const char *name, const char *text, uint64_t least,
-			 uint64_t most, uint64_t **values, size_t *count)
+			 uint64_t most, bool *everybody, uint64_t **values, size_t *count)
 {
 	struct tm_param p = {
 		.name = name, .unit = "CPUs", .kind = TM_PARAM_UINT, .min = least, .max = most};
-	char *plain = strdup(text), *all;
-	int rc;
+	char *copy = strdup(text), *plain = strdup(text), *rest = copy, *item, *all;
+	int rc = copy && plain ? 0 : -ENOMEM;
 
-	if (!plain)
-		return -ENOMEM;
-	while ((all = strstr(plain, "all")))
+	if (!rc && everybody) {
+		*plain = '\0';
+		while ((item = strsep(&rest, ","))) {
+			if (!strcmp(item, "all"))
+				*everybody = true;
+			else
+				sprintf(plain + strlen(plain), "%s%s", *plain ? "," : "", item);
+		}
+	}
+	while (!rc && (all = strstr(plain, "all")))
 		memcpy(all, "max", 3);
-	rc = tm_list_parse(&p, plain, values, count, b->why, b->why_size);
+	if (!rc && everybody && *everybody && !*plain) {
+		*values = NULL;
+		*count = 0;
+	} else if (!rc) {
+		rc = tm_list_parse(&p, plain, values, count, b->why, b->why_size);
+	}
+	free(copy);
 	free(plain);
 	if (rc == -ERANGE)
 		snprintf(b->why, b->why_size,
-			 "--%s %s: this process may use %u CPU%s, so %llu..%llu can be asked for",
-			 name, text, tm_topo_cpus(b->topo), tm_topo_cpus(b->topo) == 1 ? "" : "s",
-			 (unsigned long long)least, (unsigned long long)most);
+			 "--%s %s: %u CPU%s can take part here, so %llu..%llu can be asked for",
+			 name, text, (unsigned int)(most + 1 - least),
+			 most + 1 - least == 1 ? "" : "s", (unsigned long long)least,
+			 (unsigned long long)most);
 	return rc;
+}
+
+/* The responders' list; EVERYBODY comes last. */
+static int expand_responders(struct builder *b, bool isolated)
+{
+	const struct tm_plan_request *q = b->q;
+	uint64_t cpus = tm_topo_cpus(b->topo) - (isolated ? 0 : q->isolated_count);
+	const char *text = q->responders;
+	bool everybody = false;
+	uint64_t *more;
+	int rc;
+
+	/* One responder and everybody: what the default plan asks about. */
+	if (!text)
+		text = cpus > 1 && !q->initiators ? "1,all" : "0";
+	rc = expand_counts(b, "responders", text, 0, cpus ? cpus - 1 : 0, &everybody,
+			   &b->responders, &b->responder_count);
+	if (rc || !everybody)
+		return rc;
+	more = realloc(b->responders, (b->responder_count + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	b->responders = more;
+	b->responders[b->responder_count++] = EVERYBODY;
+	return 0;
 }
 
 static int expand_lists(struct builder *b)
@@ -371,18 +430,13 @@ static int expand_lists(struct builder *b)
 					   .unit = "",
 					   .kind = TM_PARAM_CHOICE,
 					   .choices = distance_choices};
-	uint64_t cpus = tm_topo_cpus(b->topo);
-	const char *responders = q->responders;
-	int rc;
+	uint64_t cpus = tm_topo_cpus(b->topo) - q->isolated_count;
+	bool isolated = q->states && strstr(q->states, "isolated");
+	int rc = expand_responders(b, isolated);
 
-	/* One responder and everybody: what the default plan asks about. */
-	if (!responders)
-		responders = cpus > 1 ? "1,all" : "0";
-	rc = expand_counts(b, "responders", responders, 0, cpus - 1, &b->responders,
-			   &b->responder_count);
 	if (!rc)
-		rc = expand_counts(b, "initiators", q->initiators ? q->initiators : "1", 1, cpus,
-				   &b->initiators, &b->initiator_count);
+		rc = expand_counts(b, "initiators", q->initiators ? q->initiators : "1", 1,
+				   cpus ? cpus : 1, NULL, &b->initiators, &b->initiator_count);
 	if (!rc)
 		rc = tm_list_parse(&states, q->states ? q->states : "spin", &b->states,
 				   &b->state_count, b->why, b->why_size);

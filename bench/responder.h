@@ -47,7 +47,7 @@ struct tm_responder {
 	uint64_t access_value;
 	/* The ring of gaps: head is the responder's, tail the initiator's. */
 	_Alignas(128) _Atomic uint64_t head;
-	uint64_t dropped;
+	_Atomic uint64_t dropped;
 	_Alignas(128) _Atomic uint64_t tail;
 	struct tm_pingpong pingpong;
 	/* Constant while it runs. */

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -79,10 +80,9 @@ static size_t lay_out(struct tm_result *r, unsigned int responders)
 void tm_result_clear(struct tm_result *r)
 {
 	size_t bytes = r->bytes;
-	unsigned int responders = r->responders;
-
 	memset(r, 0, bytes);
-	lay_out(r, responders);
+	/* Rows are there for as many as fit; none is filled yet. */
+	lay_out(r, 0);
 	r->bytes = bytes;
 	for (int m = 0; m < TM_METRICS; m++)
 		tm_hist_init(tm_result_hist(r, m), TM_HIST_FINE);
@@ -154,7 +154,7 @@ static void __attribute__((noreturn))
 child(const struct tm_cell *cell, const struct tm_run_context *context, struct tm_result *r,
       pid_t parent)
 {
-	static const int defaults[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM};
+	static const int defaults[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGPIPE, SIGXFSZ};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -203,21 +203,46 @@ static pid_t fork_on(unsigned int cpu, const struct tm_cell *cell,
 	return pid;
 }
 
+static uint64_t monotonic_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/*
+ * Sleeps until the process ended, `wait_ms` are over or a signal came. Nothing
+ * wakes in between: this CPU may be one that is measured.
+ */
+static void sleep_until_news(int fd, uint64_t wait_ms, const sigset_t *signals)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	const uint64_t most_ms = fd < 0 ? 50 : 1000 * 86400; /* no pidfd: look again */
+	struct timespec ts;
+
+	if (wait_ms > most_ms)
+		wait_ms = most_ms;
+	ts = (struct timespec){.tv_sec = (time_t)(wait_ms / 1000),
+			       .tv_nsec = (long)(wait_ms % 1000) * 1000000};
+	ppoll(&p, fd >= 0, &ts, signals);
+}
+
 /* Waits for the end, the time limit or the user. 0, -ETIMEDOUT or -EINTR. */
 static int wait_for(pid_t pid, unsigned int timeout_ms, volatile const int *cancel, int *status)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0), rc = 0;
-	unsigned int waited_ms = 0;
-	const unsigned int step_ms = 50;
+	uint64_t end_ms = monotonic_ms() + timeout_ms, now_ms;
+	sigset_t all, before;
 
-	for (;;) {
-		struct pollfd p = {.fd = fd, .events = POLLIN};
-
-		if (waitpid(pid, status, WNOHANG) == pid)
-			break;
+	/* A signal between the look at *cancel and the sleep must not be lost. */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	while (waitpid(pid, status, WNOHANG) != pid) {
+		now_ms = monotonic_ms();
 		if (cancel && *cancel)
 			rc = -EINTR;
-		else if (waited_ms >= timeout_ms)
+		else if (now_ms >= end_ms)
 			rc = -ETIMEDOUT;
 		if (rc) {
 			kill(-pid, SIGKILL);
@@ -225,13 +250,13 @@ static int wait_for(pid_t pid, unsigned int timeout_ms, volatile const int *canc
 			waitpid(pid, status, 0);
 			break;
 		}
-		if (!poll(&p, fd >= 0, (int)step_ms))
-			waited_ms += step_ms;
+		sleep_until_news(fd, end_ms - now_ms, &before);
 	}
 	/* Children of the run that outlived it (it may have died half-way). */
 	kill(-pid, SIGKILL);
 	if (fd >= 0)
 		close(fd);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return rc;
 }
 
@@ -240,6 +265,7 @@ static void explain_death(struct tm_result *r, int status)
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return;
 	r->error = -EIO;
+	r->skipped = false;
 	if (WIFSIGNALED(status))
 		snprintf(r->why, sizeof(r->why), "the run process died of signal %d (%s)%s",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)),

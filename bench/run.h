@@ -80,6 +80,9 @@ const char *tm_metric_name(enum tm_metric m);
 
 enum { TM_RAW_SAMPLES = 4096 };
 
+/* A run that is limited by a count alone ends after this time, with what it has. */
+#define TM_RUN_LIMIT_NS (55 * 60 * 1000000000ull)
+
 /*
  * Plain data in shared memory: the run process fills it, its parent reads it
  * after that process ended.

@@ -54,15 +54,17 @@ static void on_signal(int number)
 	cancel = 1;
 }
 
-static void catch_signals(void)
+static void handle_signals(void (*handler)(int))
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-	struct sigaction sa = {.sa_handler = on_signal};
+	struct sigaction sa = {.sa_handler = handler};
 
 	sigemptyset(&sa.sa_mask);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &sa, NULL);
+	/* A closed pipe and a full quota are errors of a write, no reason to die. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 static int cannot(struct session *s)
@@ -200,8 +202,14 @@ static int open_all(struct session *s)
 	return TM_EXIT_OK;
 }
 
-static void close_all(struct session *s)
+/* Number of settings that could not be put back. */
+static int close_all(struct session *s)
 {
+	int stuck = s->state ? tm_sysstate_restore(s->state) : 0;
+
+	if (stuck)
+		tm_error("%d setting%s could not be put back: %s; the next run tries again", stuck,
+			 stuck == 1 ? "" : "s", tm_sysstate_why(s->state));
 	tm_result_free(s->result);
 	json_decref(s->environment);
 	tm_probe_close(s->probe);
@@ -210,12 +218,14 @@ static void close_all(struct session *s)
 	tm_topo_free(s->topo);
 	free(s->isolated);
 	tm_sysstate_close(s->state);
+	return stuck;
 }
 
 static unsigned int timeout_ms(const struct tm_cell *c)
 {
-	return (unsigned int)(3 * c->duration_ns / 1000000) +
-	       (c->duration_ns ? RUN_GRACE_MS : 60 * RUN_GRACE_MS);
+	uint64_t measured_ns = c->duration_ns ? 3 * c->duration_ns : TM_RUN_LIMIT_NS;
+
+	return (unsigned int)(measured_ns / 1000000) + RUN_GRACE_MS;
 }
 
 static int run_cell(struct session *s, const struct tm_cell *c)
@@ -253,7 +263,7 @@ static void measure_probe_cost(struct session *s)
 		int with = (k + 1) / 2 % 2; /* without, with, with, without, ... */
 
 		if (with ? tm_probe_attach(s->probe) : (tm_probe_detach(s->probe), 0))
-			return;
+			goto out;
 		if (run_cell(s, &c) || s->result->error || !s->result->ops)
 			goto out;
 		p50[with][k / 2] = tm_ticks_to_ns(
@@ -415,7 +425,7 @@ int tm_session_run(struct tm_session_options *o, struct tm_session_outcome *out)
 			 pid);
 		return TM_EXIT_CANNOT;
 	}
-	catch_signals();
+	handle_signals(on_signal);
 	status = make_plan(&s);
 	if (!status && o->dry_run) {
 		print_plan(&s);
@@ -426,6 +436,9 @@ int tm_session_run(struct tm_session_options *o, struct tm_session_outcome *out)
 			status = run_plan(&s);
 		}
 	}
-	close_all(&s);
+	if (close_all(&s) && !status)
+		status = TM_EXIT_CANNOT;
+	/* What comes now, printing and drawing, may be interrupted as usual. */
+	handle_signals(SIG_DFL);
 	return status;
 }

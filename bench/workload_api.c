@@ -58,6 +58,14 @@ void tm_arm(struct tm_thread *t)
 	t->arm_flags = 0;
 	if (!e->attribute)
 		return;
+	/*
+	 * A batch's first operation finds the caches as the folding left them
+	 * and is dropped: the probe counts it as outside.
+	 */
+	t->in_operation = t->count < e->dropped ? &e->initiator[0].in_operation
+						: tm_probe_in_operation(e->context->probe);
+	/* Its line is in a responder's cache: take it back before the clock runs. */
+	*t->in_operation = 0;
 	if (tm_state_spins(e->cell->state) && e->responders.count) {
 		t->armed = tm_responders_arm(&e->responders, e->arm_timeout_ticks);
 		if (t->armed < e->responders.count)
@@ -70,16 +78,33 @@ void tm_arm(struct tm_thread *t)
 		;
 }
 
+/*
+ * A responder that does not answer has seen nothing: from then on the oracle
+ * is void, whatever it makes of -ETIMEDOUT, and the run has failed.
+ */
+static int responder_access(struct tm_thread *t, unsigned int responder, enum tm_request what,
+			    const void *address, uint64_t *value)
+{
+	struct tm_engine *e = t->engine;
+	int rc = e->lost ? -ETIMEDOUT
+			 : tm_responder_access(&e->responders, responder, what, address, value);
+
+	if (rc == -ETIMEDOUT && !e->lost) {
+		e->lost = true;
+		e->until_lost = e->r->verdict;
+		tm_fail(t, rc, "responder %u did not answer the oracle", responder);
+	}
+	return rc;
+}
+
 int tm_peek(struct tm_thread *t, unsigned int responder, const void *address, uint64_t *value)
 {
-	return tm_responder_access(&t->engine->responders, responder, TM_REQUEST_PEEK, address,
-				   value);
+	return responder_access(t, responder, TM_REQUEST_PEEK, address, value);
 }
 
 int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t value)
 {
-	return tm_responder_access(&t->engine->responders, responder, TM_REQUEST_POKE, address,
-				   &value);
+	return responder_access(t, responder, TM_REQUEST_POKE, address, &value);
 }
 
 int tm_self_peek(const void *address, uint64_t *value)

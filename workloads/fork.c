@@ -136,7 +136,7 @@ static int prepare(struct tm_thread *t, void *state)
 	if (t->index)
 		return 0;
 	s->pages = p;
-	tm_publish(t, pages_at(p, 0), p->bytes, p->page_bytes);
+	pages_publish(t, pages_at(p, 0), p->bytes, p->page_bytes);
 	for (; s->writers < values[PARAM_WRITERS]; s->writers++) {
 		rc = pthread_create(&s->writer[s->writers], NULL, write_always, s);
 		if (rc)

@@ -223,9 +223,9 @@ struct tm_workload {
 	const char *flushes; /* the kernel function that flushes, "" for none */
 	uint32_t needs;	     /* TM_NEEDS_* */
 	enum tm_gate gate;
-	bool floor;		       /* a baseline: always planned, printed first */
-	bool no_control;	       /* responders change nothing or are initiators */
-	bool all_initiate;	       /* every CPU is an initiator unless --initiators */
+	bool floor;	   /* a baseline: always planned, printed first */
+	bool no_control;   /* responders change nothing or are initiators */
+	bool all_initiate; /* every CPU is an initiator unless --initiators */
 	/*
 	 * The operation itself makes the scheduler run on the initiator's CPU
 	 * (it waits for a child, say): context switches and wake-ups there are

@@ -304,11 +304,12 @@ static void test_bad(void **unused)
 /* The caller, or the supervisor, dies by kill -9; `fork` has children that leave the session. */
 static void killed(int supervisor)
 {
-	pid_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	volatile pid_t *shared =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t owner, watcher = 0;
 	size_t n;
 
-	assert_true(shared != MAP_FAILED);
+	assert_true((void *)(uintptr_t)shared != MAP_FAILED);
 	owner = fork();
 	if (!owner) {
 		struct tm_background *b;
@@ -318,7 +319,8 @@ static void killed(int supervisor)
 		*shared = tm_background_start("fork", &cpu, 1, &b, why, sizeof(why)) ? -1 : 1;
 		/* A child that lives on has the pipes open: their end alone tells nothing. */
 		if (!fork()) {
-			sleep_ms(4000);
+			for (unsigned int ms = 0; !shared[1] && ms < 4000; ms += 20)
+				sleep_ms(20);
 			_exit(0);
 		}
 		pause();
@@ -349,7 +351,8 @@ static void killed(int supervisor)
 		assert_int_equal(system("rm -r $TMPDIR/tlbmark-load-*"), 0);
 	}
 	assert_none_left(1000);
-	munmap(shared, 4096);
+	shared[1] = 1; /* the child may go */
+	munmap((void *)(uintptr_t)shared, 4096);
 }
 
 static void test_owner_killed(void **unused)
@@ -362,6 +365,49 @@ static void test_supervisor_killed(void **unused)
 {
 	(void)unused;
 	killed(1);
+}
+
+/*
+ * A load that takes no SIGTERM and has a descendant that left its group, its
+ * session and its parent: a script of stress-ng's name.
+ */
+static void test_stubborn(void **unused)
+{
+	static const char script[] = "#!/bin/sh\n"
+				     "case \" $* \" in *' --dry-run '*) exit 0 ;; esac\n"
+				     "trap '' TERM\n"
+				     "${0}-busy -c 'while :; do :; done' &\n"
+				     "setsid sh -c 'setsid sleep 60 &' &\n"
+				     "wait\n";
+	char directory[64] = "/tmp/tlbmark-test-bin-XXXXXX", text[256], *path = getenv("PATH");
+	char *both = malloc(strlen(path) + sizeof(directory) + 2), *saved = strdup(path);
+	struct tm_background *b;
+	char *metrics;
+	FILE *f;
+
+	(void)unused;
+	assert_non_null(mkdtemp(directory));
+	snprintf(text, sizeof(text), "cp /bin/sh %s/stress-ng-busy", directory);
+	assert_int_equal(system(text), 0);
+	snprintf(text, sizeof(text), "%s/stress-ng", directory);
+	f = fopen(text, "w");
+	assert_non_null(f);
+	fputs(script, f);
+	fclose(f);
+	assert_int_equal(chmod(text, 0755), 0);
+	sprintf(both, "%s:%s", directory, path);
+	setenv("PATH", both, 1);
+	b = start("cpu");
+	sleep_ms(300);
+	assert_int_equal(count_load(), 3); /* the script, its worker, the stray */
+	assert_int_equal(tm_background_stop(b, &metrics), 0);
+	assert_null(metrics);
+	assert_none_left(0);
+	setenv("PATH", saved, 1);
+	snprintf(text, sizeof(text), "rm -r %s", directory);
+	assert_int_equal(system(text), 0);
+	free(both);
+	free(saved);
 }
 
 static int make_temporary(void **state)
@@ -381,11 +427,9 @@ static int remove_temporary(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_profiles),
-		cmocka_unit_test(test_own_arguments),
-		cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_owner_killed),
-		cmocka_unit_test(test_supervisor_killed),
+		cmocka_unit_test(test_profiles),     cmocka_unit_test(test_own_arguments),
+		cmocka_unit_test(test_bad),	     cmocka_unit_test(test_stubborn),
+		cmocka_unit_test(test_owner_killed), cmocka_unit_test(test_supervisor_killed),
 	};
 
 	return cmocka_run_group_tests(tests, make_temporary, remove_temporary);

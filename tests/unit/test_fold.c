@@ -192,10 +192,79 @@ static void test_handlers_inside_and_outside(void **state)
 	assert_int_equal(tm_result_hist(w.result, TM_METRIC_HANDLER)->min, 100);
 	unmake(&w);
 
+	make(&w, 1); /* a handler that ends after its operation is still its own */
+	tm_fold_responder(
+		w.fold, 0, (struct tm_gap[]){{1100, 1600}}, 1,
+		(struct tm_tick_event[]){{1150, TM_EVENT_ENTRY, 0}, {1550, TM_EVENT_EXIT, 0}}, 2,
+		0);
+	end(&w);
+	assert_int_equal(w.result->valid_in_gap_checked, 1);
+	assert_int_equal(w.result->valid_in_gap, 1);
+	assert_int_equal(tm_result_hist(w.result, TM_METRIC_HANDLER)->max, 400);
+	unmake(&w);
+
 	make(&w, 1); /* the same, with clocks that may be 60 ticks apart */
 	tm_fold_responder(w.fold, 0, gaps, 4, there, 7, 60);
 	end(&w);
 	assert_int_equal(w.result->valid_in_gap, 3);
+	unmake(&w);
+}
+
+/* A gap in which the kernel did nothing was taken by something below it. */
+static void test_unexplained_gaps(void **state)
+{
+	const struct tm_gap gaps[] = {
+		{1100, 1300}, {2050, 2080}, {2100, 2300}, {3100, 3300}, {4100, 4300}};
+	const struct tm_tick_event there[] = {
+		{1150, TM_EVENT_ENTRY, 0}, {1250, TM_EVENT_EXIT, 0},
+		{2150, TM_EVENT_ENTRY, 0}, {2250, TM_EVENT_EXIT, 0}, /* the second gap's */
+		{3310, TM_EVENT_ENTRY, 0}, {3320, TM_EVENT_EXIT, 0}, /* just behind the gap */
+		{4150, TM_EVENT_ENTRY, 0}, {4250, TM_EVENT_EXIT, 0},
+	};
+	struct world w;
+
+	(void)state;
+	make(&w, 1);
+	tm_fold_responder(w.fold, 0, gaps, 5, there, 8, 0);
+	end(&w);
+	assert_int_equal(w.result->ops_disturbed, 2);
+	assert_int_equal(w.result->valid_one_gap, 2);
+	assert_int_equal(w.result->deliveries, 4);
+	unmake(&w);
+
+	make(&w, 1); /* the third is explained where the clocks may be 10 apart */
+	tm_fold_responder(w.fold, 0, gaps, 5, there, 8, 10);
+	end(&w);
+	assert_int_equal(w.result->ops_disturbed, 1);
+	unmake(&w);
+
+	make(&w, 1); /* without a probe nobody is asked */
+	tm_fold_responder(w.fold, 0, gaps, 5, NULL, 0, 0);
+	end(&w);
+	assert_int_equal(w.result->ops_disturbed, 0);
+	unmake(&w);
+}
+
+/* A timer's gap is a gap, but it delivers no shootdown. */
+static void test_timer_is_no_delivery(void **state)
+{
+	const struct tm_gap gaps[] = {{1100, 1300}, {2100, 2300}};
+	const struct tm_tick_event there[] = {{1150, TM_EVENT_ENTRY, 0},
+					      {1250, TM_EVENT_EXIT, 0},
+					      {2150, TM_EVENT_DISTURB, TM_DISTURB_TIMER}};
+	struct world w;
+
+	(void)state;
+	make(&w, 1);
+	tm_fold_responder(w.fold, 0, gaps, 2, there, 3, 0);
+	end(&w);
+	assert_int_equal(w.result->deliveries, 1);
+	assert_int_equal(w.result->ops_disturbed, 1);
+	unmake(&w);
+	make(&w, 1); /* only the probe can tell them apart */
+	tm_fold_responder(w.fold, 0, gaps, 2, NULL, 0, 0);
+	end(&w);
+	assert_int_equal(w.result->deliveries, 2);
 	unmake(&w);
 }
 
@@ -297,6 +366,8 @@ int main(void)
 		cmocka_unit_test(test_probe_disturbance),
 		cmocka_unit_test(test_own_switches),
 		cmocka_unit_test(test_handlers_inside_and_outside),
+		cmocka_unit_test(test_unexplained_gaps),
+		cmocka_unit_test(test_timer_is_no_delivery),
 		cmocka_unit_test(test_two_responders),
 		cmocka_unit_test(test_unarmed),
 		cmocka_unit_test(test_batches_add_up),

@@ -298,6 +298,127 @@ static void test_refusals(void **state)
 	tm_topo_free(t);
 }
 
+/* Isolated CPUs are nobody's but those responders' that ask for them. */
+static void test_isolated(void **state)
+{
+	static const unsigned int isolated[] = {2, 3};
+	static const char *const good[] = {"sweep"}, *const all[] = {"everyone"};
+	struct tm_topo *t = machine("synthetic:pack:1 core:8 pu:1");
+	struct tm_plan_request q = basic;
+	struct tm_plan p;
+	char why[256];
+
+	(void)state;
+	q.isolated = isolated;
+	q.isolated_count = 2;
+	/* The default, "1,all": 1 and 5 of the 6 that are left. */
+	q.workloads = good;
+	q.workload_count = 1;
+	q.size = TM_PLAN_QUICK;
+	assert_int_equal(tm_plan_build(t, &q, &p, why, sizeof(why)), 0);
+	assert_int_equal(p.max_responders, 5);
+	for (size_t i = 0; i < p.cell_count; i++) {
+		const struct tm_placement *place = &p.cells[i].cell.placement;
+
+		for (unsigned int k = 0; k < place->responders; k++)
+			assert_true(place->responder_cpu[k] != 2 && place->responder_cpu[k] != 3);
+	}
+	tm_plan_free(&p);
+	q.workloads = all;
+	assert_int_equal(tm_plan_build(t, &q, &p, why, sizeof(why)), 0);
+	for (size_t i = 0; i < p.cell_count; i++) {
+		if (p.cells[i].cell.args.workload == &everyone)
+			assert_int_equal(p.cells[i].cell.placement.initiators, 6);
+	}
+	tm_plan_free(&p);
+	/* Asked for: both, and the control sits on the same two. */
+	q.workloads = good;
+	q.states = "isolated";
+	q.responders = "all";
+	assert_int_equal(tm_plan_build(t, &q, &p, why, sizeof(why)), 0);
+	for (size_t i = 0; i < p.cell_count; i++) {
+		const struct tm_placement *place = &p.cells[i].cell.placement;
+
+		if (p.cells[i].cell.args.workload != &sweep || !place->responders)
+			continue;
+		assert_int_equal(place->responders, 2);
+		assert_int_equal(place->responder_cpu[0] + place->responder_cpu[1], 5);
+	}
+	tm_plan_free(&p);
+	tm_topo_free(t);
+}
+
+/* A control differs from its cell in the responders' state alone. */
+static void test_controls_sit_alike(void **state)
+{
+	static const char *const good[] = {"sweep"};
+	struct tm_topo *t = machine("synthetic:pack:2 l3:2 core:4 pu:2");
+	struct tm_plan_request q = basic;
+	struct tm_plan p;
+	unsigned int compared = 0;
+	char why[256];
+
+	(void)state;
+	q.workloads = good;
+	q.workload_count = 1;
+	q.responders = "3";
+	q.distances = "package,remote";
+	q.order = "spread";
+	assert_int_equal(tm_plan_build(t, &q, &p, why, sizeof(why)), 0);
+	for (size_t i = 0; i < p.cell_count; i++) {
+		for (size_t k = 0; k < p.cell_count; k++) {
+			const struct tm_plan_cell *a = &p.cells[i], *b = &p.cells[k];
+			const struct tm_placement *x = &a->cell.placement, *y = &b->cell.placement;
+
+			if (a->cell.row != b->cell.row || a->role != TM_ROLE_MEASURED)
+				continue;
+			assert_int_equal(x->initiator_cpu[0], y->initiator_cpu[0]);
+			if (b->role != TM_ROLE_CONTROL_FOREIGN)
+				continue;
+			assert_int_equal(x->responders, y->responders);
+			for (unsigned int r = 0; r < x->responders; r++) {
+				bool found = false;
+
+				for (unsigned int s = 0; s < y->responders; s++)
+					found |= x->responder_cpu[r] == y->responder_cpu[s];
+				assert_true(found);
+				compared++;
+			}
+		}
+	}
+	assert_true(compared > 0);
+	tm_plan_free(&p);
+	tm_topo_free(t);
+}
+
+static void test_several_initiators(void **state)
+{
+	static const char *const good[] = {"sweep"};
+	static const struct tm_param_text twice[] = {{"pages", "1"}, {"pages", "7"}};
+	struct tm_topo *t = machine("synthetic:pack:1 core:4 pu:1");
+	struct tm_plan_request q = basic;
+	struct tm_plan p;
+	char why[256];
+
+	(void)state;
+	q.workloads = good;
+	q.workload_count = 1;
+	q.params = twice;
+	q.param_count = 2;
+	q.initiators = "all"; /* leaves no responder, which was not asked for either */
+	assert_int_equal(tm_plan_build(t, &q, &p, why, sizeof(why)), 0);
+	assert_string_equal(p.rows[p.row_count - 1].label, "sweep pages=7 kind=small");
+	tm_plan_free(&p);
+	q.initiators = "2";
+	q.responders = "all";
+	assert_int_equal(tm_plan_build(t, &q, &p, why, sizeof(why)), 0);
+	assert_int_equal(p.max_responders, 2);
+	tm_plan_free(&p);
+	q.states = "touch";
+	expect_error(t, &q, -EINVAL, "touch");
+	tm_topo_free(t);
+}
+
 static void test_many_responders(void **state)
 {
 	static const char *const good[] = {"sweep"};
@@ -327,6 +448,9 @@ int main(void)
 		cmocka_unit_test(test_rows_and_controls),
 		cmocka_unit_test(test_blocks),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_isolated),
+		cmocka_unit_test(test_controls_sit_alike),
+		cmocka_unit_test(test_several_initiators),
 		cmocka_unit_test(test_many_responders),
 	};
 

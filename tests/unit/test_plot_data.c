@@ -17,8 +17,8 @@
 enum { MEASURED, FOREIGN, NONE };
 static const char *const roles[] = {"measured", "control_foreign", "control_none"};
 
-/* 1,000 values around the median, so that it is exact to the slot. One tick is one ns. */
-static json_t *metric(double median_ns)
+/* 1,000 values (or `times` as many) around the median, so that it is exact to the slot. One tick is one ns. */
+static json_t *metric(double median_ns, unsigned int times)
 {
 	struct tm_hist *h = tm_hist_new(TM_HIST_FINE);
 	char *text;
@@ -26,9 +26,11 @@ static json_t *metric(double median_ns)
 
 	assert_non_null(h);
 	for (int i = -500; i < 500; i++)
-		tm_hist_record(h, (uint64_t)(median_ns * (1 + i / 5000.0)));
+		for (unsigned int k = 0; k < times; k++)
+			tm_hist_record(h, (uint64_t)(median_ns * (1 + i / 5000.0)));
 	text = tm_hist_encode(h);
-	m = json_pack("{s:f, s:s}", "p50_ns", median_ns, "histogram", text);
+	/* A record's quantiles are the upper end of a slot, so up to 0.79% high. */
+	m = json_pack("{s:f, s:s}", "p50_ns", median_ns * 1.0079, "histogram", text);
 	free(text);
 	free(h);
 	assert_non_null(m);
@@ -40,6 +42,8 @@ struct run {
 	double op_ns, part_ns; /* part: of delivery, stolen and return each; 0: not split */
 	const char *status;    /* NULL: "ok" */
 	bool invalid;
+	unsigned int times; /* 0: 1 */
+	unsigned int stale; /* violations that the oracle saw */
 };
 
 static void add_run(json_t *records, const struct run *r)
@@ -48,9 +52,9 @@ static void add_run(json_t *records, const struct run *r)
 	const char *const parts[] = {"delivery", "stolen", "return"};
 	json_t *record;
 
-	json_object_set_new(metrics, "op", metric(r->op_ns));
+	json_object_set_new(metrics, "op", metric(r->op_ns, r->times ? r->times : 1));
 	for (int k = 0; r->part_ns > 0 && k < 3; k++)
-		json_object_set_new(metrics, parts[k], metric(r->part_ns));
+		json_object_set_new(metrics, parts[k], metric(r->part_ns, 1));
 	for (int cpu = 0; r->part_ns > 0 && cpu <= r->responders; cpu++)
 		if (cpu != r->initiator)
 			json_array_append_new(responders,
@@ -73,6 +77,8 @@ static void add_run(json_t *records, const struct run *r)
 		"cpu", "model_name", "A Processor", "kernel", "release", "6.1-test", "tlb",
 		"ceiling_pages", 33);
 	assert_non_null(record);
+	if (r->stale)
+		json_object_set_new(record, "verify", json_pack("{s:i}", "violations", r->stale));
 	assert_int_equal(json_array_append_new(records, record), 0);
 }
 
@@ -252,10 +258,11 @@ static void test_rows(void **state)
 	assert_true(row[1].pages == 33);
 	assert_int_equal(row[1].cell[TM_PLOT_MEASURED].runs, 2);
 	assert_int_equal(row[1].cell[TM_PLOT_MEASURED].metric[TM_PLOT_OP]->count, 2000);
-	assert_true(row[1].cell[TM_PLOT_MEASURED].low_s == 9000e-9);
-	assert_true(row[1].cell[TM_PLOT_MEASURED].high_s == 9900e-9);
-	near_to(row[0].cell[TM_PLOT_MEASURED].p50_s, 5000e-9);
-	near_to(row[0].cell[TM_PLOT_NONE].p50_s, 500e-9);
+	near_to(row[1].cell[TM_PLOT_MEASURED].low_s, 9000e-9);
+	near_to(row[1].cell[TM_PLOT_MEASURED].high_s, 9900e-9);
+	near_to(row[1].cell[TM_PLOT_MEASURED].p50_s[TM_PLOT_OP], 9450e-9);
+	near_to(row[0].cell[TM_PLOT_MEASURED].p50_s[TM_PLOT_OP], 5000e-9);
+	near_to(row[0].cell[TM_PLOT_NONE].p50_s[TM_PLOT_OP], 500e-9);
 	assert_non_null(strstr(f->data.caption[0], "A Processor · Linux 6.1-test"));
 	assert_non_null(strstr(f->data.caption[0], "1 responder · state spin · distance cache"));
 	assert_non_null(strstr(f->data.caption[1], "tlbmark 1.2.3 · session 89abcdef · "));
@@ -283,6 +290,56 @@ static void test_left_out_runs(void **state)
 	near_to(f->data.rows[0].cell[TM_PLOT_MEASURED].high_s, 5000e-9);
 	assert_non_null(
 		strstr(f->data.caption[1], "left out of 6 runs: 1 not valid, 1 failed, 1 skipped"));
+}
+
+/* Each run counts once, however many operations it had; the bars are of the same quantile. */
+static void test_points_lie_in_their_bars(void **state)
+{
+	static const double op_ns[] = {1010, 1000, 10000, 30000, 30001};
+	struct fixture *f = *state;
+	const struct tm_plot_cell *cell;
+
+	for (int i = 0; i < 5; i++)
+		add_run(f->records, &(struct run){.repeat = i,
+						  .pages = 1,
+						  .responders = 1,
+						  .op_ns = op_ns[i],
+						  .part_ns = op_ns[i] / 4,
+						  .times = op_ns[i] < 5000 ? 100 : 1});
+	/* One run: a bar of no height, where the point is. */
+	add_run(f->records, &(struct run){.row = 1, .pages = 2, .responders = 1, .op_ns = 777});
+	build_data(f);
+	cell = &f->data.rows[0].cell[TM_PLOT_MEASURED];
+	near_to(cell->p50_s[TM_PLOT_OP], 10000e-9);
+	near_to(cell->p50_s[TM_PLOT_DELIVERY], 2500e-9);
+	assert_float_equal(cell->low_s, 1000e-9, 2e-9);
+	assert_float_equal(cell->high_s, 30001e-9, 30e-9);
+	cell = &f->data.rows[1].cell[TM_PLOT_MEASURED];
+	assert_true(cell->low_s == cell->p50_s[TM_PLOT_OP] &&
+		    cell->high_s == cell->p50_s[TM_PLOT_OP]);
+}
+
+/* One stale translation, and no run of its row is drawn. */
+static void test_stale_translation(void **state)
+{
+	struct fixture *f = *state;
+
+	add_row(f->records, 0, 1, 5000);
+	add_run(f->records, &(struct run){.row = 0,
+					  .repeat = 1,
+					  .pages = 1,
+					  .responders = 1,
+					  .op_ns = 5000,
+					  .invalid = true,
+					  .stale = 1});
+	add_row(f->records, 1, 2, 5000);
+	build_data(f);
+	for (int r = 0; r < TM_PLOT_ROLES; r++) {
+		assert_int_equal(f->data.rows[0].cell[r].runs, 0);
+		assert_int_equal(f->data.rows[1].cell[r].runs, 1);
+	}
+	assert_int_equal(json_array_size(f->data.rows[0].runs), 0);
+	assert_non_null(strstr(f->data.caption[1], "left out of 7 runs: 4 not valid"));
 }
 
 /* A control alone must not lend its row a name that belongs to another. */
@@ -396,8 +453,9 @@ static void test_pages(void **state)
 	assert_string_equal(p->title, "munmap 4k");
 	assert_int_equal(p->series[0].count, 4);
 	assert_true(p->series[0].points[1].v[0] == 33);
-	assert_true(p->series[0].points[1].v[2] == 1033e-9);
-	assert_true(p->series[0].points[1].v[3] == 1200e-9);
+	near_to(p->series[0].points[1].v[1], 1116.5e-9);
+	near_to(p->series[0].points[1].v[2], 1033e-9);
+	near_to(p->series[0].points[1].v[3], 1200e-9);
 	assert_true(p->series[0].points[2].v[0] == 34);
 	/* Of two controls the foreign one: an eighth, not a tenth. */
 	near_to(p->series[1].points[3].v[1], 1512e-9 / 8);
@@ -558,6 +616,8 @@ int main(void)
 		cmocka_unit_test(test_tics),
 		cmocka_unit_test_setup_teardown(test_rows, begin, end),
 		cmocka_unit_test_setup_teardown(test_left_out_runs, begin, end),
+		cmocka_unit_test_setup_teardown(test_points_lie_in_their_bars, begin, end),
+		cmocka_unit_test_setup_teardown(test_stale_translation, begin, end),
 		cmocka_unit_test_setup_teardown(test_invalid_row_keeps_its_name, begin, end),
 		cmocka_unit_test_setup_teardown(test_labels_tell_what_varies, begin, end),
 		cmocka_unit_test_setup_teardown(test_damaged, begin, end),

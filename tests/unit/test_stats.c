@@ -50,6 +50,12 @@ static double lognormal_difference(void)
 	return lognormal() - lognormal();
 }
 
+/* As a coarse counter gives it: most differences have their like. */
+static double quantised(void)
+{
+	return rint(normal() * 2) / 2;
+}
+
 /* Every subset of the ranks, counted one by one. */
 static double enumerated(unsigned int n, unsigned int w)
 {
@@ -89,13 +95,24 @@ static void a_published_example(void **state)
 	assert_float_equal(e.high, 0.786, 1e-9);
 	assert_float_equal(e.level, 0.9609375, 1e-12);
 	assert_int_equal(e.pairs, 9);
-	/* Order does not matter, nor does a shift: 12 values, by enumeration. */
-	const double z[] = {3.1, -0.4, 2.2, 5.0, 1.7, 0.9, 2.8, 4.1, -1.3, 2.0, 0.3, 3.6};
+	/* 12 values, by enumeration. */
+	double z[] = {3.1, -0.4, 2.2, 5.0, 1.7, 0.9, 2.8, 4.1, -1.3, 2.0, 0.3, 3.6};
 	assert_int_equal(tm_stats_centre(z, 12, 0.95, &e), 0);
 	assert_float_equal(e.value, 2.0, 1e-9);
 	assert_float_equal(e.low, 0.75, 1e-9);
 	assert_float_equal(e.high, 3.35, 1e-9);
 	assert_float_equal(e.level, 0.95751953125, 1e-9);
+	/* Order does not matter, and a shift shifts. */
+	for (unsigned int i = 0; i < 6; i++) {
+		double other = z[11 - i];
+
+		z[11 - i] = z[i] + 100;
+		z[i] = other + 100;
+	}
+	assert_int_equal(tm_stats_centre(z, 12, 0.95, &e), 0);
+	assert_float_equal(e.value, 102.0, 1e-9);
+	assert_float_equal(e.low, 100.75, 1e-9);
+	assert_float_equal(e.high, 103.35, 1e-9);
 }
 
 static void few_values(void **state)
@@ -169,6 +186,15 @@ static void intervals_cover_as_they_say(void **state)
 			assert_float_equal(seen, level, 4 * sqrt(level * (1 - level) / 20000));
 			assert_in_range(level * 10000, 9500, 9700);
 		}
+	for (unsigned int k = 0; k < 3; k++) {
+		seed = 300 + k;
+		seen = coverage(quantised, 0, sizes[k], &level);
+		assert_true(seen >= level - 4 * sqrt(level * (1 - level) / 20000));
+	}
+	/* The range of six holds the median of any continuous variable, a skewed one's too. */
+	seed = 3;
+	seen = coverage(lognormal, 1, 6, &level);
+	assert_float_equal(seen, 0.96875, 4 * sqrt(level * (1 - level) / 20000));
 	/* What symmetry is for: the median of a skewed variable is missed too often. */
 	seed = 4;
 	seen = coverage(lognormal, 1, 24, &level);
@@ -189,6 +215,8 @@ static void quantiles_within_a_slot(void **state)
 	assert_float_equal(tm_stats_quantile(small, 0.99), 99.5, 1e-6);
 	assert_float_equal(tm_stats_quantile(small, 0), 1, 1e-6);
 	assert_float_equal(tm_stats_quantile(small, 1), 100, 1e-6);
+	assert_true(isnan(tm_stats_quantile(small, -0.01)) &&
+		    isnan(tm_stats_quantile(small, 1.01)) && isnan(tm_stats_quantile(small, NAN)));
 	/* A shift of 0.1% is far below the slots' 0.78%, and still seen. */
 	for (unsigned int i = 0; i < 100000; i++) {
 		tm_hist_record(a, 1000000 + 10 * i);
@@ -212,6 +240,18 @@ static void tails_need_operations(void **state)
 	assert_true(tm_stats_quantile_known(1000, 0.99));
 	assert_false(tm_stats_quantile_known(999, 0.99));
 	assert_true(tm_stats_quantile_known(20, 0.5));
+	assert_false(tm_stats_quantile_known(NAN, 0.5));
+}
+
+static void medians(void **state)
+{
+	double odd[] = {3, 1, 2}, even[] = {4, 1, 3, 2};
+
+	(void)state;
+	assert_float_equal(tm_stats_median(odd, 3), 2, 0);
+	assert_float_equal(tm_stats_median(even, 4), 2.5, 0);
+	assert_float_equal(tm_stats_median(even, 1), 1, 0);
+	assert_true(isnan(tm_stats_median(NULL, 0)));
 }
 
 static void clustering_of_what_is_beyond(void **state)
@@ -238,9 +278,89 @@ static void clustering_of_what_is_beyond(void **state)
 	/* p99.9 has four beyond it in the ring: the 40 slowest stand in. */
 	assert_float_equal(tm_stats_clustering(bursts, N, 0.999),
 			   tm_stats_clustering(bursts, N, 1 - 40.0 / N), 1e-9);
-	assert_float_equal(tm_stats_clustering(runs, 399, 0.5), 1, 0);
+	/* Too few to tell, or no quantile: not known, which is not "independent". */
+	assert_true(isnan(tm_stats_clustering(runs, TM_STATS_CLUSTER_MIN - 1, 0.5)));
+	assert_true(isnan(tm_stats_clustering(runs, 0, 0.5)));
+	assert_false(isnan(tm_stats_clustering(runs, TM_STATS_CLUSTER_MIN, 0.5)));
+	assert_true(isnan(tm_stats_clustering(runs, N, -0.1)));
+	assert_true(isnan(tm_stats_clustering(runs, N, 1.1)));
+	assert_true(isnan(tm_stats_clustering(runs, N, NAN)));
+	assert_true(tm_stats_clustering(runs, N, 0) >= 1 && tm_stats_clustering(runs, N, 1) >= 1);
 	memset(runs, 0, sizeof(runs));
 	assert_float_equal(tm_stats_clustering(runs, N, 0.5), 1, 0);
+}
+
+/* `bursts` times 20 slow operations of exactly the same length. */
+static double clustering_of_bursts(unsigned int bursts)
+{
+	enum { N = 4096 };
+	static uint32_t raw[N];
+
+	seed = 5;
+	for (unsigned int i = 0; i < N; i++)
+		raw[i] = (uint32_t)(uniform() * 1e6);
+	for (unsigned int i = 0; i < bursts; i++)
+		for (unsigned int k = 0; k < 20; k++)
+			raw[500 + 1000 * i + k] = 5000000;
+	return tm_stats_clustering(raw, N, 0.999);
+}
+
+/* More of the largest value than are asked for must not leave nothing beyond. */
+static void clustering_of_ties(void **state)
+{
+	enum { N = 4096 };
+	static uint32_t raw[N];
+	double sum = 0;
+
+	(void)state;
+	assert_float_equal(clustering_of_bursts(2), 15, 1);
+	assert_float_equal(clustering_of_bursts(3), 16.3, 1);
+	assert_float_equal(clustering_of_bursts(4), 17, 1);
+	/* A counter of 24 MHz: operations of 12 or 13 steps, three times 40 of 20. */
+	seed = 9;
+	for (unsigned int i = 0; i < N; i++)
+		raw[i] = 12 + (uniform() < 0.3);
+	for (unsigned int i = 0; i < 3; i++)
+		for (unsigned int k = 0; k < 40; k++)
+			raw[500 + 1000 * i + k] = 20;
+	assert_float_equal(tm_stats_clustering(raw, N, 0.99), 31.5, 1);
+	assert_float_equal(tm_stats_clustering(raw, N, 0.999), 31.5, 1);
+	/* Independent data stay independent, ties or not. */
+	for (unsigned int trial = 0; trial < 100; trial++) {
+		seed = 1000 + trial;
+		for (unsigned int i = 0; i < N; i++)
+			raw[i] = trial & 1 ? (uint32_t)(uniform() * 100)
+					   : (uint32_t)(uniform() * 1e6);
+		sum += tm_stats_clustering(raw, N, 0.99);
+	}
+	assert_float_equal(sum / 100, 1.07, 0.04);
+}
+
+/* The figures that stats.h gives for what it cannot see. */
+static void long_clusters_are_underestimated(void **state)
+{
+	static const struct {
+		double coefficient, seen;
+	} cases[] = {{0.95, 9}, {0.99, 18}};
+	enum { N = 4096, TRIALS = 100 };
+	static uint32_t raw[N];
+
+	(void)state;
+	for (unsigned int c = 0; c < 2; c++) {
+		double a = cases[c].coefficient, sum = 0;
+
+		seed = 77;
+		for (unsigned int trial = 0; trial < TRIALS; trial++) {
+			double x = normal();
+
+			for (unsigned int i = 0; i < N; i++) {
+				x = a * x + sqrt(1 - a * a) * normal();
+				raw[i] = (uint32_t)(1e6 + x * 1e4);
+			}
+			sum += tm_stats_clustering(raw, N, 0.99);
+		}
+		assert_float_equal(sum / TRIALS, cases[c].seen, 0.15 * cases[c].seen);
+	}
 }
 
 int main(void)
@@ -253,7 +373,10 @@ int main(void)
 		cmocka_unit_test(intervals_cover_as_they_say),
 		cmocka_unit_test(quantiles_within_a_slot),
 		cmocka_unit_test(tails_need_operations),
+		cmocka_unit_test(medians),
 		cmocka_unit_test(clustering_of_what_is_beyond),
+		cmocka_unit_test(clustering_of_ties),
+		cmocka_unit_test(long_clusters_are_underestimated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

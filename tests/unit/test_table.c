@@ -153,7 +153,8 @@ static void what_does_not_count(void **state)
 	assert_true(isnan(r->op_p50_ns) && isnan(r->cost_ns.value) && isnan(r->ipis_per_op));
 	assert_string_equal(r->reasons, "6 of 6 runs not valid: delivered ratio 0.4120 < 0.98: "
 					"responders were descheduled or lazy; 1 of 20 checks "
-					"violated: page \"3\", still readable");
+					"violated: page \"3\", still readable; a stale "
+					"translation was seen, so none of this row's runs count");
 	r = row_of(rows, PARTLY);
 	assert_int_equal(r->repeats_valid, 5);
 	assert_int_equal(r->operations, 100000);
@@ -170,6 +171,287 @@ static void what_does_not_count(void **state)
 	assert_float_equal(row_of(rows, TWO)->ipis_per_op, 2, 1e-9);
 	assert_float_equal(row_of(rows, TWO)->cost_ns.level, 0.9609375, 1e-12);
 	tm_rows_free(rows);
+}
+
+/* One run, with what the test is about; NULL as `change`: as it comes. */
+static void append_run(json_t *session, struct synthetic s, void (*change)(struct synthetic *))
+{
+	synthetic_make(&s);
+	if (change)
+		change(&s);
+	append(session, &s);
+}
+
+static void noisy(struct synthetic *s)
+{
+	s->result->probe.flush[1][1] = s->result->ops;
+}
+
+static struct tm_rows *rows_of(json_t *session)
+{
+	struct tm_rows *rows = NULL;
+
+	if (tm_rows_build(session, &rows, why, sizeof(why)))
+		fail_msg("%s", why);
+	json_decref(session);
+	return rows;
+}
+
+/* A run counts once, however many operations it had time for. */
+static void every_run_weighs_the_same(void **state)
+{
+	json_t *session = json_array();
+	struct tm_rows *rows;
+	const struct tm_row *r;
+
+	(void)state;
+	for (unsigned int i = 0; i < 5; i++) {
+		bool fast = i < 2;
+		struct synthetic s = {.row = 1,
+				      .repeat = i,
+				      .op_ns = fast ? 3000 : 9000,
+				      .ops = fast ? 60000 : 2000};
+
+		append_run(session, s, NULL);
+		s.op_ns /= 3;
+		s.role = TM_ROLE_CONTROL_FOREIGN;
+		append_run(session, s, NULL);
+		s = (struct synthetic){.row = 0,
+				       .repeat = i,
+				       .workload = &synthetic_membarrier,
+				       .op_ns = fast ? 1000 : 4500,
+				       .ops = 2000};
+		append_run(session, s, NULL);
+	}
+	rows = rows_of(session);
+	r = row_of(rows, 1);
+	/* Merged, all of these would be those of the fast ones. */
+	assert_float_equal(r->op_p50_ns, 9000, 120);
+	assert_float_equal(r->control_p50_ns, 3000, 40);
+	assert_float_equal(r->delivery_p50_ns, 2700, 40);
+	assert_float_equal(r->stolen_p50_ns, 4500, 60);
+	assert_float_equal(r->return_p50_ns, 1800, 30);
+	assert_int_equal(r->operations, 126000);
+	assert_float_equal(r->op_p99_ns, 9000, 1000); /* merged */
+	/* By repeat three and two times, so 2.45; the medians' ratio is 2. */
+	assert_float_equal(r->times_ipi_floor, sqrt(6), 0.05);
+	assert_int_equal(r->run[4].repeat, 4);
+	tm_rows_free(rows);
+}
+
+/* Repeats from .. to - 1 of one role; the machine gets slower from repeat to repeat. */
+static void append_repeats(json_t *session, enum tm_role role, unsigned int from, unsigned int to,
+			   void (*change)(struct synthetic *))
+{
+	for (unsigned int i = from; i < to; i++)
+		append_run(session,
+			   (struct synthetic){.role = role,
+					      .repeat = i,
+					      .ops = 500,
+					      .op_ns = (role ? 1000 : 1500) * (i + 1)},
+			   change);
+}
+
+static void repeats_are_paired_by_their_number(void **state)
+{
+	json_t *session = json_array();
+	struct tm_rows *rows;
+
+	(void)state;
+	/* Of the control's the first is missing: by index each would meet the next one's. */
+	append_repeats(session, TM_ROLE_MEASURED, 0, 8, NULL);
+	append_repeats(session, TM_ROLE_CONTROL_FOREIGN, 0, 1, noisy);
+	append_repeats(session, TM_ROLE_CONTROL_FOREIGN, 1, 8, NULL);
+	rows = rows_of(session);
+	assert_int_equal(rows->row->cost_ns.pairs, 7);
+	assert_float_equal(rows->row->cost_ratio.value, 1.5, 0.03);
+	assert_float_equal(rows->row->cost_ratio.low, 1.5, 0.06);
+	assert_float_equal(rows->row->cost_ratio.high, 1.5, 0.06);
+	assert_non_null(strstr(rows->row->reasons, "control: 1 of 8 runs not valid"));
+	tm_rows_free(rows);
+}
+
+/* Which control is used, and with how many pairs; NULL for none, which is said. */
+static void assert_control(unsigned int measured, unsigned int foreign_from,
+			   unsigned int foreign_to, unsigned int none_from, unsigned int none_to,
+			   const char *control, unsigned int pairs)
+{
+	json_t *session = json_array();
+	struct tm_rows *rows;
+	const struct tm_row *r;
+
+	append_repeats(session, TM_ROLE_MEASURED, 0, measured, NULL);
+	append_repeats(session, TM_ROLE_CONTROL_FOREIGN, foreign_from, foreign_to, NULL);
+	append_repeats(session, TM_ROLE_CONTROL_NONE, none_from, none_to, NULL);
+	rows = rows_of(session);
+	r = rows->row;
+	assert_int_equal(r->cost_ns.pairs, pairs);
+	if (control) {
+		assert_string_equal(r->control, control);
+		assert_true(isfinite(r->control_p50_ns) && isfinite(r->cost_ns.value));
+	} else {
+		char *text = NULL;
+		size_t size;
+		FILE *f = open_memstream(&text, &size);
+
+		assert_null(r->control);
+		assert_true(isnan(r->control_p50_ns) && isnan(r->cost_ns.value) &&
+			    isnan(r->cost_ratio.value));
+		assert_int_equal(tm_table_print(f, rows, TM_TABLE_TEXT, NULL), 0);
+		fclose(f);
+		assert_non_null(strstr(text, "1 row without a valid control in the repeats"));
+		free(text);
+	}
+	tm_rows_free(rows);
+}
+
+static void the_control_with_enough_pairs(void **state)
+{
+	(void)state;
+	assert_control(8, 0, 8, 0, 8, "foreign", 8);
+	assert_control(8, 0, 6, 0, 8, "foreign", 6); /* enough for an interval */
+	assert_control(8, 0, 5, 0, 8, "none", 8);    /* not enough */
+	assert_control(8, 0, 5, 3, 8, "foreign", 5); /* neither has more */
+	assert_control(8, 0, 2, 0, 3, "none", 3);
+	assert_control(8, 0, 0, 0, 8, "none", 8);
+	assert_control(4, 4, 12, 0, 3, "none", 3); /* many, but in other repeats */
+	assert_control(4, 4, 8, 4, 8, NULL, 0);
+	assert_control(4, 0, 0, 0, 0, NULL, 0);
+}
+
+static void takes_no_time(struct synthetic *s)
+{
+	struct tm_hist *op = tm_result_hist(s->result, TM_METRIC_OP);
+
+	s->clock.resolution_ticks = 0;
+	tm_hist_init(op, TM_HIST_FINE);
+	for (unsigned int i = 0; i < 500; i++)
+		tm_hist_record(op, 0);
+}
+
+/* No logarithm of x / 0: the rest of the session stays readable. */
+static void medians_of_zero(void **state)
+{
+	json_t *session = json_array();
+	struct tm_rows *rows;
+
+	(void)state;
+	append_repeats(session, TM_ROLE_MEASURED, 0, 8, NULL);
+	append_repeats(session, TM_ROLE_CONTROL_NONE, 0, 1, takes_no_time);
+	append_repeats(session, TM_ROLE_CONTROL_NONE, 1, 8, NULL);
+	rows = rows_of(session);
+	assert_int_equal(rows->row->cost_ns.pairs, 8);
+	assert_int_equal(rows->row->cost_ratio.pairs, 7);
+	assert_float_equal(rows->row->cost_ratio.value, 1.5, 0.03);
+	tm_rows_free(rows);
+
+	session = json_array();
+	append_repeats(session, TM_ROLE_MEASURED, 0, 8, NULL);
+	append_repeats(session, TM_ROLE_CONTROL_NONE, 0, 8, takes_no_time);
+	append_run(session,
+		   (struct synthetic){.row = 1, .workload = &synthetic_membarrier, .ops = 500},
+		   takes_no_time);
+	rows = rows_of(session);
+	assert_int_equal(row_of(rows, 0)->cost_ns.pairs, 8);
+	assert_true(isfinite(row_of(rows, 0)->cost_ns.low));
+	assert_int_equal(row_of(rows, 0)->cost_ratio.pairs, 0);
+	assert_true(isnan(row_of(rows, 0)->cost_ratio.value));
+	assert_true(isnan(row_of(rows, 0)->times_ipi_floor));
+	tm_rows_free(rows);
+}
+
+/* The floor and the row have no repeat in common: the medians' ratio then. */
+static void a_floor_of_other_repeats(void **state)
+{
+	json_t *session = json_array();
+	struct tm_rows *rows;
+
+	(void)state;
+	append_repeats(session, TM_ROLE_MEASURED, 0, 1, NULL);
+	append_run(session,
+		   (struct synthetic){.row = 1,
+				      .repeat = 1,
+				      .workload = &synthetic_membarrier,
+				      .op_ns = 500,
+				      .ops = 500},
+		   NULL);
+	rows = rows_of(session);
+	assert_float_equal(row_of(rows, 0)->times_ipi_floor, 3, 0.05);
+	tm_rows_free(rows);
+}
+
+/* The oracle runs in the first repeat only: what it finds holds for all. */
+static void stale(struct synthetic *s)
+{
+	s->result->verified = true;
+	s->result->verdict = (struct tm_verdict){
+		.checks = 20, .violations = s->repeat == 0, .first = "page 3 was readable"};
+}
+
+static void a_stale_translation_voids_the_row(void **state)
+{
+	json_t *session = json_array();
+	const struct tm_row *r;
+	struct tm_rows *rows;
+
+	(void)state;
+	append_repeats(session, TM_ROLE_MEASURED, 0, 8, stale);
+	append_repeats(session, TM_ROLE_CONTROL_NONE, 0, 8, NULL);
+	rows = rows_of(session);
+	r = rows->row;
+	assert_int_equal(r->repeats, 8);
+	assert_int_equal(r->repeats_valid, 0);
+	assert_int_equal(r->operations, 0);
+	assert_true(isnan(r->op_p50_ns) && isnan(r->op_p99_ns) && isnan(r->stolen_p50_ns) &&
+		    isnan(r->ipis_per_op) && isnan(r->full_flush_share) && isnan(r->cost_ns.value));
+	assert_null(r->control);
+	assert_null(r->ipis_source);
+	assert_string_equal(r->reasons,
+			    "1 of 8 runs not valid: 1 of 20 checks violated: page 3 was readable; "
+			    "a stale translation was seen, so none of this row's runs count");
+	tm_rows_free(rows);
+}
+
+/* Nothing is attributed, and there is no offset to blame. */
+static void overlap(struct synthetic *s)
+{
+	s->cell.args.initiators = 4;
+	s->result->deliveries = s->result->deliveries_expected = 0;
+	s->result->split_valid = false;
+}
+
+static void first_samples_only(struct synthetic *s)
+{
+	s->result->raw_count = TM_STATS_CLUSTER_MIN - 1;
+}
+
+/* p99 and p99.9 of a row of one run; each 1: told. */
+static void assert_tails(uint64_t ops, void (*change)(struct synthetic *), bool p99, bool p999)
+{
+	json_t *session = json_array();
+	struct tm_rows *rows;
+
+	append_run(session, (struct synthetic){.ops = ops}, change);
+	rows = rows_of(session);
+	assert_int_equal(isfinite(rows->row->op_p99_ns), p99);
+	assert_int_equal(isfinite(rows->row->op_p999_ns), p999);
+	assert_int_equal(rows->row->tail_refused, !p99 || !p999);
+	assert_false(rows->row->split_refused);
+	tm_rows_free(rows);
+}
+
+static void operations_that_count_for_the_tail(void **state)
+{
+	(void)state;
+	assert_tails(20000, NULL, true, true);
+	assert_tails(5000, NULL, true, false);
+	assert_tails(900, NULL, false, false);
+	/* How they cluster is not known: not as if they were independent. */
+	assert_tails(20000, first_samples_only, false, false);
+	/* Four initiators wait for each other: a fourth of the operations. */
+	assert_tails(80000, overlap, true, true);
+	assert_tails(20000, overlap, true, false);
+	assert_tails(3000, overlap, false, false);
 }
 
 static void from_the_store_or_from_memory(void **state)
@@ -350,6 +632,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(figures_of_a_row),
 		cmocka_unit_test(what_does_not_count),
+		cmocka_unit_test(every_run_weighs_the_same),
+		cmocka_unit_test(repeats_are_paired_by_their_number),
+		cmocka_unit_test(the_control_with_enough_pairs),
+		cmocka_unit_test(medians_of_zero),
+		cmocka_unit_test(a_floor_of_other_repeats),
+		cmocka_unit_test(a_stale_translation_voids_the_row),
+		cmocka_unit_test(operations_that_count_for_the_tail),
 		cmocka_unit_test(from_the_store_or_from_memory),
 		cmocka_unit_test(a_damaged_record_is_named),
 		cmocka_unit_test(golden_tables),
