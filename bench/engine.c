@@ -239,7 +239,7 @@ static void *initiator_main(void *argument)
 	struct tm_initiator *in = argument;
 	struct tm_engine *e = in->engine;
 	const struct tm_workload *w = e->cell->args.workload;
-	struct before before;
+	struct before before = {0};
 	size_t batch;
 	int start, rc = in->t.index ? tm_pin(in->t.cpu) : 0;
 

@@ -222,13 +222,14 @@ static int add_slots(struct tm_hist *h, const unsigned char *p, size_t left)
 		}
 		if (number > 0) {
 			uint64_t low = tm_hist_slot_low(h, i), high = tm_hist_slot_high(h, i);
+			uint64_t middle = low + (high - low) / 2;
 
 			if (!h->count)
 				h->min = low;
 			h->max = high;
 			h->slot[i] = (uint64_t)number;
 			h->count += (uint64_t)number;
-			h->sum += (double)(low + (high - low) / 2) * (double)number;
+			h->sum += (double)middle * (double)number;
 		}
 		i++;
 	}

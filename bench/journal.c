@@ -426,7 +426,7 @@ static int load_file(struct tm_journal *j, struct tm_journal_file *file)
 		rc = -EPERM;
 	else if (!(text = malloc((size_t)st.st_size + 1)))
 		rc = -ENOMEM;
-	if (rc)
+	if (rc || !text)
 		goto out;
 	n = read_all(file->fd, text, (size_t)st.st_size);
 	if (n < 0) {

@@ -588,7 +588,7 @@ int tm_plan_build(const struct tm_topo *topo, const struct tm_plan_request *requ
 
 void tm_plan_free(struct tm_plan *p)
 {
-	for (size_t i = 0; i < p->cell_count; i++) {
+	for (size_t i = 0; p->cells && i < p->cell_count; i++) {
 		if (!p->cells[i].cell.repeat)
 			tm_placement_free(&p->cells[i].cell.placement);
 	}

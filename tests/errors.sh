@@ -61,6 +61,7 @@ input 'no such node' '--memory-node\|node' munmap --memory-node 1000
 input 'no unit' 'with a unit' munmap --duration 5
 input 'endless duration' 'to 24h' munmap --duration 1000h
 input 'no operations' 'whole number' munmap --ops 0
+input 'more repeats than an interval takes' 'from 1 to 256' munmap --repeat 257
 input 'bad seed' 'whole number' munmap --seed x
 input 'bad probe' 'none of auto' munmap --probe magic
 input 'both formats' 'not together' munmap --json --csv

@@ -12,8 +12,8 @@ compare=/usr/share/benchmark/compare.py
 python() {
 	tap_title=$1
 	shift
-	if command -v python3 >/dev/null; then
-		passes "$tap_title" python3 -c "$@"
+	if command -v "$python3" >/dev/null; then
+		passes "$tap_title" "$python3" -c "$@"
 	else
 		skip "$tap_title" "no python3"
 	fi
@@ -53,10 +53,10 @@ for (cell, quantile, n), row in at.items():
 
 if [ ! -f "$compare" ]; then
 	skip "compare.py takes it" "no $compare: install libbenchmark-tools"
-elif ! python3 -c 'import scipy.stats' 2>/dev/null; then
+elif ! "$python3" -c 'import scipy.stats' 2>/dev/null; then
 	skip "compare.py takes it" "no python3-scipy"
 else
-	passes "compare.py takes it" python3 "$compare" benchmarks "$tmp/a.json" "$tmp/a.json"
+	passes "compare.py takes it" "$python3" "$compare" benchmarks "$tmp/a.json" "$tmp/a.json"
 fi
 
 # A millisecond is too short for twenty forks: no result, and the status says so.

@@ -60,6 +60,7 @@ TM_SYSTEM_TESTS = \
 	tests/plots.sh \
 	tests/quickstart.sh \
 	tests/restore.sh \
+	tests/schema.sh \
 	tests/workloads.sh
 
 if HAVE_CMOCKA

@@ -23,8 +23,8 @@ for kind in $kinds; do
 		is "$kind: left out, so there is no file" "" "$(ls "$tmp/out/$kind".* 2>/dev/null)"
 	elif command -v xmllint >/dev/null; then
 		passes "$kind.svg is XML" xmllint --noout "$tmp/out/$kind.svg"
-	elif command -v python3 >/dev/null; then
-		passes "$kind.svg is XML" python3 -c \
+	elif command -v "$python3" >/dev/null; then
+		passes "$kind.svg is XML" "$python3" -c \
 			'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' \
 			"$tmp/out/$kind.svg"
 	else

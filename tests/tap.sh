@@ -3,12 +3,16 @@
 # TAP for the system tests. A test sources this, calls ok / not_ok / is / skip
 # any number of times and ends with `finish`. In a test, $top_srcdir is the
 # source, $top_builddir the build (both absolute), $tmp an empty folder of its
-# own that is removed at the end, and $tlbmark the program under test.
+# own that is removed at the end, and $tlbmark the program under test,
+# $python3 a Python.
 
 tap_count=0
 top_srcdir=$(CDPATH='' cd -- "${srcdir:-.}" && pwd)
 top_builddir=$(pwd)
 tlbmark=$top_builddir/tlbmark
+# The system's own comes first: its modules are what quickstart installs.
+python3=/usr/bin/python3
+[ -x "$python3" ] || python3=python3
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/tlbmark-test.XXXXXX") || exit 99
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 99' HUP INT TERM

@@ -57,11 +57,11 @@ for w in $("$tlbmark" list --names); do
 			where $mine and json_extract(json, '\$.cell.role') = 'control_foreign'")
 		is "$w interrupts its responder, and no foreign one" '1 1' "$seen $quiet"
 	fi
-	if ! python3 -c 'import jsonschema' 2>/dev/null; then
+	if ! "$python3" -c 'import jsonschema' 2>/dev/null; then
 		skip "$w: schema" 'no python3-jsonschema'
 	else
 		passes "$w: its records fit the schema" \
-			"$top_srcdir/tests/check-schema" "$TLBMARK_STORE"
+			"$python3" "$top_srcdir/tests/check-schema" "$TLBMARK_STORE"
 	fi
 done
 finish

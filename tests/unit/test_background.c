@@ -274,9 +274,11 @@ static void test_bad(void **unused)
 {
 	unsigned int cpu = last_cpu(), none = 8191;
 	struct tm_background *b;
-	char *path = strdup(getenv("PATH")), many[4096] = "--cpu 1";
+	const char *search = getenv("PATH");
+	char *path = strdup(search ? search : "/usr/bin:/bin"), many[4096] = "--cpu 1";
 
 	(void)unused;
+	assert_non_null(path);
 	refused("turbo", -EINVAL, "turbo");
 	refused("", -EINVAL, "own arguments");
 	refused("-c 1", -EINVAL, "-c 1");
@@ -379,7 +381,8 @@ static void test_stubborn(void **unused)
 				     "${0}-busy -c 'while :; do :; done' &\n"
 				     "setsid sh -c 'setsid sleep 60 &' &\n"
 				     "wait\n";
-	char directory[64] = "/tmp/tlbmark-test-bin-XXXXXX", text[256], *path = getenv("PATH");
+	char directory[64] = "/tmp/tlbmark-test-bin-XXXXXX", text[256];
+	const char *search = getenv("PATH"), *path = search ? search : "/usr/bin:/bin";
 	char *both = malloc(strlen(path) + sizeof(directory) + 2), *saved = strdup(path);
 	struct tm_background *b;
 	char *metrics;

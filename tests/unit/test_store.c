@@ -475,6 +475,11 @@ static void killed_at_any_moment(void **state)
 			write_until_killed(path, round, pipes[1]);
 		}
 		close(pipes[1]);
+		/* Opening takes its time: some rounds begin with the first record. */
+		if (round % 2) {
+			assert_int_equal(read(pipes[0], bytes, 1), 1);
+			acknowledged++;
+		}
 		nanosleep(&nap, NULL);
 		kill(child, SIGKILL);
 		assert_int_equal(waitpid(child, &status, 0), child);
