@@ -16,7 +16,7 @@ mkdir "$TMPDIR" "$tmp/store"
 settings() {
 	find /proc/sys /sys/kernel/mm -type f -readable 2>/dev/null |
 		grep -v -E '/(random/(uuid|boot_id|entropy_avail)|ns_last_pid|dentry-state|inode-nr|inode-state|file-nr|aio-nr|pty/nr|nr_huge_pages_freed)$' |
-		grep -v -E '/fs/(dentry|inode|file|mount|quota)|/(stat|stats|stats_.*|kdamond.*)$|/ksm/(pages_(shared|sharing|unshared|volatile|scanned|skipped)|full_scans|general_profit|ksm_zero_pages|stable_node.*)$' |
+		grep -v -E '/fs/(dentry|inode|file|mount|quota)|/(stat|stats|stats_.*|kdamond.*)($|/)|/ksm/(pages_(shared|sharing|unshared|volatile|scanned|skipped)|full_scans|general_profit|ksm_zero_pages|stable_node.*)$' |
 		grep -v -E '/hugepages-[0-9]*kB/(free|resv|surplus|demote)|/khugepaged/(full_scans|pages_collapsed)$|/netdev_rss_key$|/nf_conntrack_count$|/sched_domain/|/kernel/perf_event_max_sample_rate$' |
 		LC_ALL=C sort | while read -r file; do
 			printf '%s: ' "$file"
@@ -33,14 +33,25 @@ state() {
 	find "$TMPDIR" "$PWD" -maxdepth 1 -newer "$tmp/begin" -name '*tlbmark*' ! -type d 2>/dev/null
 }
 
+# Not those that are dead and only wait for init to collect them.
 processes() {
-	pgrep -l 'tlbmark|stress-ng|gnuplot'
+	for name in tlbmark stress-ng gnuplot; do
+		pgrep -l -r R,S,D,T,t "$name"
+	done
 }
 
 touch "$tmp/begin"
 state >"$tmp/before"
 lines=$(wc -l <"$tmp/before")
 [ "$lines" -gt 100 ] || not_ok "there is something to compare ($lines lines)"
+"$tlbmark" run --quiet --no-plots --duration 5s null >/dev/null 2>&1 &
+sleep 0.3
+case $(processes) in
+*tlbmark*) ok 'a process of ours is seen' ;;
+*) not_ok 'a process of ours is seen' ;;
+esac
+kill $!
+wait $! 2>/dev/null
 
 random() {
 	od -An -N2 -tu2 /dev/urandom | tr -d ' '
