@@ -214,7 +214,27 @@ static int describe_row(struct tm_plot_row *row, json_t *cell, const struct vary
 	return row->label && row->sweep_label && row->responder_label ? 0 : -ENOMEM;
 }
 
-static int merge_metric(struct tm_hist **into, const json_t *metric)
+/* Takes h: the run's own median, then its share of all. */
+static int add_metric(struct tm_plot_cell *cell, unsigned int m, struct tm_hist *h)
+{
+	double *grown = realloc(cell->run_s[m], (cell->run_count[m] + 1) * sizeof(*grown));
+	int rc = grown ? 0 : -ENOMEM;
+
+	if (grown) {
+		cell->run_s[m] = grown;
+		grown[cell->run_count[m]++] = tm_stats_quantile(h, 0.5) * cell->tick_s;
+	}
+	if (!rc && !cell->metric[m]) {
+		cell->metric[m] = h;
+		return 0;
+	}
+	if (!rc)
+		rc = tm_hist_merge(cell->metric[m], h);
+	free(h);
+	return rc;
+}
+
+static int read_metric(struct tm_plot_cell *cell, unsigned int m, const json_t *metric)
 {
 	const char *text = text_of(metric, "histogram");
 	struct tm_hist *h;
@@ -225,13 +245,11 @@ static int merge_metric(struct tm_hist **into, const json_t *metric)
 	rc = tm_hist_decode(text, &h);
 	if (rc)
 		return rc;
-	if (!*into) {
-		*into = h;
+	if (!h->count) {
+		free(h);
 		return 0;
 	}
-	rc = tm_hist_merge(*into, h);
-	free(h);
-	return rc;
+	return add_metric(cell, m, h);
 }
 
 static int merge_run(struct tm_plot_cell *cell, const json_t *record)
@@ -240,7 +258,6 @@ static int merge_run(struct tm_plot_cell *cell, const json_t *record)
 	double hz = number_of(json_object_get(record, "clock"), "hz");
 	bool split =
 		json_is_true(json_object_get(json_object_get(record, "quality"), "split_valid"));
-	double p50 = number_of(json_object_get(metrics, "op"), "p50_ns") / 1e9;
 	int rc = 0;
 
 	if (!(hz > 0))
@@ -249,13 +266,12 @@ static int merge_run(struct tm_plot_cell *cell, const json_t *record)
 	if (!cell->runs)
 		cell->tick_s = 1 / hz;
 	cell->split_valid = split && (!cell->runs || cell->split_valid);
-	cell->low_s = cell->runs ? fmin(cell->low_s, p50) : p50;
-	cell->high_s = cell->runs ? fmax(cell->high_s, p50) : p50;
-	for (unsigned int m = 0; m < TM_PLOT_METRICS && !rc; m++)
-		rc = merge_metric(&cell->metric[m], json_object_get(metrics, metric_names[m]));
-	if (!rc && !cell->metric[TM_PLOT_OP])
-		rc = -EINVAL;
 	cell->runs++;
+	for (unsigned int m = 0; m < TM_PLOT_METRICS && !rc; m++)
+		rc = read_metric(cell, m, json_object_get(metrics, metric_names[m]));
+	/* Every run has operations. */
+	if (!rc && cell->run_count[TM_PLOT_OP] != cell->runs)
+		rc = -EINVAL;
 	return rc;
 }
 
@@ -267,14 +283,40 @@ static int role_of(const json_t *cell)
 	return -EINVAL;
 }
 
-/* As the table has it; its own rounding must not push it out of its interval. */
-static void find_p50(struct tm_plot_cell *cell)
+static void clear_cell(struct tm_plot_cell *cell)
 {
+	for (unsigned int m = 0; m < TM_PLOT_METRICS; m++) {
+		free(cell->metric[m]);
+		free(cell->run_s[m]);
+	}
+	memset(cell, 0, sizeof(*cell));
+}
+
+static void finish_cell(struct tm_plot_cell *cell)
+{
+	const double *op = cell->run_s[TM_PLOT_OP];
+
 	if (!cell->runs)
 		return;
-	cell->p50_s = tm_stats_quantile(cell->metric[TM_PLOT_OP], 0.5) * cell->tick_s;
-	cell->low_s = fmin(cell->low_s, cell->p50_s);
-	cell->high_s = fmax(cell->high_s, cell->p50_s);
+	for (unsigned int m = 0; m < TM_PLOT_METRICS; m++)
+		cell->p50_s[m] = tm_stats_median(cell->run_s[m], cell->run_count[m]);
+	/* Which has sorted them. */
+	cell->low_s = op[0];
+	cell->high_s = op[cell->runs - 1];
+}
+
+/* A row with a stale translation is as one without any valid run. */
+static void finish_row(struct tm_plot_data *d, struct tm_plot_row *row)
+{
+	for (unsigned int r = 0; r < TM_PLOT_ROLES; r++) {
+		if (row->violated) {
+			d->invalid += row->cell[r].runs;
+			clear_cell(&row->cell[r]);
+		}
+		finish_cell(&row->cell[r]);
+	}
+	if (row->violated)
+		json_array_clear(row->runs);
 }
 
 /*
@@ -306,6 +348,7 @@ static int add_record(struct tm_plot_data *d, json_t *record, const struct varyi
 	if (rc)
 		return rc;
 	d->runs++;
+	row->violated |= integer_of(json_object_get(record, "verify"), "violations") > 0;
 	if (!strcmp(status, "skipped")) {
 		d->skipped++;
 		return 0;
@@ -426,17 +469,14 @@ int tm_plot_data_build(const json_t *records, struct tm_plot_data *out, char *wh
 			return rc;
 		}
 	}
-	rc = write_caption(out, records, &v);
-	if (rc) {
-		snprintf(why, why_size, "out of memory");
-		return rc;
-	}
 	if (out->count)
 		qsort(out->rows, out->count, sizeof(*out->rows), by_number);
 	for (i = 0; i < out->count; i++)
-		for (unsigned int r = 0; r < TM_PLOT_ROLES; r++)
-			find_p50(&out->rows[i].cell[r]);
-	return 0;
+		finish_row(out, &out->rows[i]);
+	rc = write_caption(out, records, &v);
+	if (rc)
+		snprintf(why, why_size, "out of memory");
+	return rc;
 }
 
 void tm_plot_data_free(struct tm_plot_data *d)
@@ -445,8 +485,7 @@ void tm_plot_data_free(struct tm_plot_data *d)
 		struct tm_plot_row *row = &d->rows[i];
 
 		for (unsigned int r = 0; r < TM_PLOT_ROLES; r++)
-			for (unsigned int m = 0; m < TM_PLOT_METRICS; m++)
-				free(row->cell[r].metric[m]);
+			clear_cell(&row->cell[r]);
 		json_decref(row->runs);
 		free(row->label);
 		free(row->sweep_label);

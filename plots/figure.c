@@ -205,7 +205,7 @@ static int add_p50(struct tm_series *s, double x, const struct tm_plot_cell *cel
 {
 	if (!cell->runs)
 		return 0;
-	return add_point(s, x, cell->p50_s, cell->low_s, cell->high_s) ? 0 : -ENOMEM;
+	return add_point(s, x, cell->p50_s[TM_PLOT_OP], cell->low_s, cell->high_s) ? 0 : -ENOMEM;
 }
 
 static int by_x(const void *a, const void *b)
@@ -361,13 +361,6 @@ static int build_responders(const struct tm_plot_data *d, struct tm_figure *f)
 
 static const enum tm_plot_metric parts[] = {TM_PLOT_DELIVERY, TM_PLOT_STOLEN, TM_PLOT_RETURN};
 
-static double median_s(const struct tm_plot_cell *cell, enum tm_plot_metric m)
-{
-	const struct tm_hist *h = cell->metric[m];
-
-	return h ? tm_stats_quantile(h, 0.5) * cell->tick_s : NAN;
-}
-
 /* Sum of the parts' medians; NAN where the row was not split. */
 static double split_total(const struct tm_plot_row *row)
 {
@@ -377,7 +370,7 @@ static double split_total(const struct tm_plot_row *row)
 	if (!cell->runs || !cell->split_valid)
 		return NAN;
 	for (unsigned int k = 0; k < 3; k++)
-		sum += median_s(cell, parts[k]);
+		sum += cell->p50_s[parts[k]];
 	return sum > 0 ? sum : NAN;
 }
 
@@ -386,12 +379,12 @@ static int add_bar(struct tm_panel *p, const struct tm_plot_row *row, double sca
 {
 	const struct tm_plot_cell *cell = &row->cell[TM_PLOT_MEASURED];
 	double y = (double)p->series[0].count + 1, begin = 0;
-	double op = median_s(cell, TM_PLOT_OP);
+	double op = cell->p50_s[TM_PLOT_OP];
 	struct tm_point *point;
 	char time[32];
 
 	for (unsigned int k = 0; k < 3; k++) {
-		double end = begin + median_s(cell, parts[k]) * scale;
+		double end = begin + cell->p50_s[parts[k]] * scale;
 
 		point = add_point(&p->series[k], begin, end, y, NAN);
 		if (!point)

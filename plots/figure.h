@@ -39,11 +39,14 @@ struct tm_plot_cell {
 	unsigned int runs;			 /* 0: not measured, or nothing valid */
 	double tick_s;				 /* seconds a tick */
 	struct tm_hist *metric[TM_PLOT_METRICS]; /* ticks; NULL where there is none */
+	double *run_s[TM_PLOT_METRICS];		 /* the runs' own medians */
+	unsigned int run_count[TM_PLOT_METRICS];
 	/*
-	 * Median of op over all runs; lowest and highest median of a run, which
+	 * Median of the runs' own medians, as in the table (merged, a fast run
+	 * would weigh more), and of op the lowest and highest of them, which
 	 * hold the true one with a probability of 1 - 2^(1 - runs).
 	 */
-	double p50_s, low_s, high_s;
+	double p50_s[TM_PLOT_METRICS], low_s, high_s;
 	bool split_valid; /* in every run merged */
 };
 
@@ -55,7 +58,8 @@ struct tm_plot_row {
 	double pages;	       /* value of that parameter; 0: there is none */
 	unsigned int responders;
 	struct tm_plot_cell cell[TM_PLOT_ROLES];
-	json_t *runs; /* array: the valid measured records */
+	json_t *runs;  /* array: the valid measured records */
+	bool violated; /* the oracle saw a stale translation: none of its runs counts */
 };
 
 struct tm_plot_data {

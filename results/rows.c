@@ -142,39 +142,69 @@ static bool same_company(const struct tm_row *a, const struct tm_row *b)
 	       a->initiators == b->initiators;
 }
 
-static void compare_with_floor(struct tm_rows *rows)
+/* By repeat where both have it: what slowed down one slowed down the other. */
+static int compare_with(struct tm_row *r, const struct tm_row *floor)
 {
-	for (size_t i = 0; i < rows->count; i++) {
-		struct tm_row *r = &rows->row[i];
+	struct tm_gather_pairs pairs;
+	struct tm_estimate ratio;
+	int rc;
 
-		for (size_t j = 0; !r->floor && j < rows->floors; j++) {
+	tm_gather_pair(r->run, r->repeats_valid, floor->run, floor->repeats_valid, &pairs);
+	if (!pairs.logarithms) {
+		double x = r->op_p50_ns / floor->op_p50_ns;
+
+		r->times_ipi_floor = isfinite(x) ? x : NAN;
+		return 0;
+	}
+	rc = tm_stats_centre(pairs.logarithm, pairs.logarithms, TM_ROWS_LEVEL, &ratio);
+	r->times_ipi_floor = exp(ratio.value);
+	return rc;
+}
+
+static int compare_with_floor(struct tm_rows *rows)
+{
+	int rc = 0;
+
+	for (size_t i = rows->floors; !rc && i < rows->count; i++) {
+		for (size_t j = 0; j < rows->floors; j++) {
 			const struct tm_row *f = &rows->row[j];
 
-			if (strcmp(f->workload, TM_ROWS_IPI_FLOOR) || !same_company(r, f))
+			if (strcmp(f->workload, TM_ROWS_IPI_FLOOR) ||
+			    !same_company(&rows->row[i], f))
 				continue;
-			r->times_ipi_floor = r->op_p50_ns / f->op_p50_ns;
+			rc = compare_with(&rows->row[i], f);
 			break;
 		}
 	}
+	return rc;
 }
 
 static int finish(struct load *l, int rc, struct tm_rows **out)
 {
-	if (!rc)
+	struct tm_rows *rows = l->rows;
+
+	/* What an earlier error was is said already. */
+	if (!rc) {
 		rc = close_row(l);
-	if (!rc && !l->rows->count)
-		rc = say(l, -ENOENT, "of this session", "there is none");
+		if (!rc && !rows->count)
+			rc = say(l, -ENOENT, "of this session", "there is none");
+		else if (rc)
+			rc = say(l, rc, "of this session", "its last row: out of memory");
+	}
+	if (!rc) {
+		qsort(rows->row, rows->count, sizeof(*rows->row), compare_rows);
+		while (rows->floors < rows->count && rows->row[rows->floors].floor)
+			rows->floors++;
+		if (compare_with_floor(rows))
+			rc = say(l, -ENOMEM, "of this session", "out of memory");
+	}
 	if (rc) {
 		if (l->now.open)
 			tm_gather_drop(&l->now);
-		tm_rows_free(l->rows);
+		tm_rows_free(rows);
 		return rc;
 	}
-	qsort(l->rows->row, l->rows->count, sizeof(*l->rows->row), compare_rows);
-	while (l->rows->floors < l->rows->count && l->rows->row[l->rows->floors].floor)
-		l->rows->floors++;
-	compare_with_floor(l->rows);
-	*out = l->rows;
+	*out = rows;
 	return 0;
 }
 

@@ -3,8 +3,13 @@
  * The records of one session as rows: each a line of the table, made of the
  * measured runs of that row and its controls.
  *
- * Only runs whose record says "valid" count. What is not known is NaN (a
- * number), NULL (a text) or "none" (an estimate), never zero.
+ * Only runs whose record says "valid" count, and none of a row in which the
+ * oracle saw a stale translation: a kernel that forgets a flush is not made
+ * right by the repeats that were not checked. What is not known is NaN (a
+ * figure), NULL (a text) or "none" (an estimate), never zero; counts are 0.
+ *
+ * A p50 is the median over the valid runs of each run's own: merged, a fast
+ * run would weigh more than a slow one, having more operations.
  */
 #ifndef TLBMARK_ROWS_H
 #define TLBMARK_ROWS_H
@@ -22,6 +27,12 @@
 #define TM_ROWS_IPI_FLOOR "membarrier"
 #define TM_ROWS_LEVEL 0.95 /* of the intervals, at least */
 
+/* The medians of one valid run; NaN: has none. */
+struct tm_row_run {
+	json_int_t repeat;
+	double op_ns, delivery_ns, stolen_ns, return_ns;
+};
+
 struct tm_row {
 	unsigned int row;	/* its number in the plan */
 	char *workload, *label; /* label: with the parameters */
@@ -30,22 +41,28 @@ struct tm_row {
 	unsigned int responders, initiators;
 	bool floor; /* a baseline */
 
-	unsigned int repeats, repeats_valid;	 /* measured runs, in all and valid */
-	uint64_t operations;			 /* of the valid ones */
-	double op_p50_ns, op_p99_ns, op_p999_ns; /* all valid runs merged */
-	const char *control; /* "foreign" or "none": which one is used; NULL: none at all */
+	unsigned int repeats, repeats_valid; /* measured runs, in all and those that count */
+	struct tm_row_run *run;		     /* [repeats_valid]; NULL: none */
+	uint64_t operations;		     /* of them */
+	double op_p50_ns;
+	double op_p99_ns, op_p999_ns; /* of their operations merged */
+	const char *control; /* "foreign" or "none": which one is used; NULL: none to pair with */
 	double control_p50_ns;
 	struct tm_estimate cost_ns;    /* of the shootdown: op p50 minus control p50, paired */
-	struct tm_estimate cost_ratio; /* the same, divided */
+	struct tm_estimate cost_ratio; /* the same, divided; may have fewer pairs: a p50 of 0 */
 	double delivery_p50_ns, stolen_p50_ns, return_p50_ns;
 	double ipis_per_op;
 	char *ipis_source;	 /* "probe", "gaps" or "interrupts" */
 	double full_flush_share; /* of the remote flushes inside operations; 0 .. 1 */
-	double times_ipi_floor;	 /* op p50 / that of the IPI floor, same responders */
+	/* Times the op p50 of the IPI floor beside as many responders and initiators in the same
+	 * state and distance: Hodges-Lehmann, paired by repeat. */
+	double times_ipi_floor;
 
 	char *reasons;	   /* why runs do not count, in words; NULL: all do */
 	bool tail_refused; /* p99 or p99.9 is NaN: too few effective operations */
-	bool split_refused; /* delivery and return are NaN: the counters' offset is not known well enough */
+	/* In one run or more delivery and return are left out, although there were interruptions:
+	 * the offset between the counters is not known well enough. */
+	bool split_refused;
 };
 
 struct tm_rows {

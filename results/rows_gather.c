@@ -19,81 +19,116 @@ char *tm_rows_copy(const char *text, int *rc)
 	return new;
 }
 
-static int merge_metric(const json_t *record, const char *metric, struct tm_hist **into)
+/* A fresh histogram, NULL where the record has no such metric. 0 or -errno. */
+static int decode_metric(const json_t *record, const char *metric, struct tm_hist **out)
 {
 	const json_t *m = json_object_get(json_object_get(record, "metrics"), metric);
 	const char *encoded = string_at(m, "histogram");
-	struct tm_hist *h;
-	int rc;
 
+	*out = NULL;
 	if (!m)
 		return 0;
-	if (!encoded)
-		return -EINVAL;
-	rc = tm_hist_decode(encoded, &h);
-	if (rc)
-		return rc;
-	if (!*into) {
-		*into = h;
-		return 0;
-	}
-	rc = tm_hist_merge(*into, h);
-	free(h);
-	return rc;
+	return encoded ? tm_hist_decode(encoded, out) : -EINVAL;
 }
 
-/* The run's own median, before its histogram joins the others. */
-static int add_run(struct tm_gather *g, struct tm_gather_side *s, const json_t *record)
+static double median_ns(const struct tm_gather *g, const struct tm_hist *h)
 {
-	struct tm_hist *op = NULL;
-	struct tm_gather_run *grown;
-	int rc = merge_metric(record, "op", &op);
+	return tm_stats_quantile(h, 0.5) * 1e9 / g->hz;
+}
 
-	if (!rc && !op)
-		rc = -EINVAL;
-	if (rc)
+/* NaN in *ns where there is no such metric. */
+static int read_median(const struct tm_gather *g, const json_t *record, const char *metric,
+		       double *ns)
+{
+	struct tm_hist *h;
+	int rc = decode_metric(record, metric, &h);
+
+	*ns = NAN;
+	if (rc || !h)
 		return rc;
+	*ns = median_ns(g, h);
+	free(h);
+	return 0;
+}
+
+static int add_run(struct tm_gather_side *s, const struct tm_row_run *run)
+{
+	size_t room = s->room ? 2 * s->room : 8;
+	struct tm_row_run *grown;
+
 	if (s->count == s->room) {
-		s->room = s->room ? 2 * s->room : 8;
-		grown = realloc(s->run, s->room * sizeof(*grown));
-		if (!grown) {
-			free(op);
+		grown = realloc(s->run, room * sizeof(*grown));
+		if (!grown)
 			return -ENOMEM;
-		}
+		s->room = room;
 		s->run = grown;
 	}
-	s->run[s->count++] = (struct tm_gather_run){
-		.repeat = integer_at(json_object_get(record, "cell"), "repeat"),
-		.p50_ns = tm_stats_quantile(op, 0.5) * 1e9 / g->hz,
-	};
-	if (!s->op) {
-		s->op = op;
+	s->run[s->count++] = *run;
+	return 0;
+}
+
+/* Into the merged operations, of which the upper quantiles are. */
+static int merge_op(struct tm_gather *g, struct tm_hist *op)
+{
+	int rc;
+
+	if (!g->op) {
+		g->op = op;
 		return 0;
 	}
-	rc = tm_hist_merge(s->op, op);
+	rc = tm_hist_merge(g->op, op);
 	free(op);
 	return rc;
 }
 
-/* How many independent operations the run's are worth for its upper quantiles. */
+/*
+ * How many independent operations the run's are worth for its upper quantiles.
+ * The samples are the first initiator's. Others wait for the same things at
+ * the same time, so they add no independent ones.
+ */
 static int add_effective(struct tm_gather *g, const json_t *record)
 {
 	const json_t *list = json_object_get(record, "raw_op_ticks");
-	double operations = (double)integer_at(json_object_get(record, "counts"), "ops");
+	double operations = (double)integer_at(json_object_get(record, "counts"), "ops") /
+			    fmax(1, (double)g->row.initiators);
 	size_t n = json_array_size(list);
 	uint32_t *raw = malloc((n ? n : 1) * sizeof(*raw));
+	double p99, p999;
 
 	if (!raw)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
 		raw[i] = (uint32_t)json_integer_value(json_array_get(list, i));
-	g->effective_p99 += operations / tm_stats_clustering(raw, n, 0.99);
-	g->effective_p999 += operations / tm_stats_clustering(raw, n, 0.999);
+	p99 = operations / tm_stats_clustering(raw, n, 0.99);
+	p999 = operations / tm_stats_clustering(raw, n, 0.999);
+	/* Not known counts for nothing. */
+	g->effective_p99 += isnan(p99) ? 0 : p99;
+	g->effective_p999 += isnan(p999) ? 0 : p999;
 	free(raw);
 	return 0;
 }
 
-static int add_measured(struct tm_gather *g, const json_t *record)
+/*
+ * Delivery and return lie between two CPUs' counters. Where nobody was
+ * interrupted, or nobody knows by whom, there is nothing to refuse.
+ */
+static int read_split(struct tm_gather *g, const json_t *record, struct tm_row_run *run)
+{
+	const json_t *quality = json_object_get(record, "quality");
+	int rc = read_median(g, record, "stolen", &run->stolen_ns);
+
+	rc = rc ? rc : read_median(g, record, "delivery", &run->delivery_ns);
+	rc = rc ? rc : read_median(g, record, "return", &run->return_ns);
+	if (rc || json_is_true(json_object_get(quality, "return_valid")))
+		return rc;
+	g->row.split_refused |= isfinite(run->delivery_ns) && g->row.initiators == 1;
+	run->return_ns = NAN;
+	if (!json_is_true(json_object_get(quality, "split_valid")))
+		run->delivery_ns = NAN;
+	return 0;
+}
+
+static int add_measured(struct tm_gather *g, const json_t *record, struct tm_row_run *run)
 {
 	const json_t *derived = json_object_get(record, "derived");
 	const json_t *counts = json_object_get(record, "counts");
@@ -105,16 +140,8 @@ static int add_measured(struct tm_gather *g, const json_t *record)
 	int rc;
 
 	rc = add_effective(g, record);
-	if (!rc)
-		rc = merge_metric(record, "stolen", &g->stolen);
-	if (json_is_true(json_object_get(json_object_get(record, "quality"), "split_valid"))) {
-		rc = rc ? rc : merge_metric(record, "delivery", &g->delivery);
-		rc = rc ? rc : merge_metric(record, "return", &g->back);
-	} else if (integer_at(json_object_get(record, "cell"), "responders")) {
-		g->row.split_refused = true;
-	}
+	rc = rc ? rc : read_split(g, record, run);
 	g->row.operations += (uint64_t)integer_at(counts, "ops");
-	g->row.repeats_valid++;
 	if (isfinite(ipis)) {
 		g->ipis += ipis * operations;
 		g->ipi_ops += operations;
@@ -126,6 +153,33 @@ static int add_measured(struct tm_gather *g, const json_t *record)
 		g->remote += number_at(remote, "in");
 	}
 	return rc;
+}
+
+static int add_valid(struct tm_gather *g, int role, const json_t *record)
+{
+	struct tm_row_run run = {
+		.repeat = integer_at(json_object_get(record, "cell"), "repeat"),
+		.delivery_ns = NAN,
+		.stolen_ns = NAN,
+		.return_ns = NAN,
+	};
+	struct tm_hist *op;
+	int rc = decode_metric(record, "op", &op);
+
+	if (rc)
+		return rc;
+	run.op_ns = op ? median_ns(g, op) : NAN;
+	if (!isfinite(run.op_ns)) {
+		free(op);
+		return -EINVAL;
+	}
+	if (role != MEASURED) {
+		free(op);
+		return add_run(&g->side[role], &run);
+	}
+	rc = merge_op(g, op);
+	rc = rc ? rc : add_measured(g, record, &run);
+	return rc ? rc : add_run(&g->side[role], &run);
 }
 
 static char *join_reasons(const json_t *record)
@@ -198,107 +252,202 @@ int tm_gather_add(struct tm_gather *g, const json_t *record)
 		if (rc)
 			return rc;
 	}
+	if (integer_at(json_object_get(record, "verify"), "violations"))
+		g->violated = true;
 	if (!json_is_true(json_object_get(json_object_get(record, "quality"), "valid"))) {
 		s->refused++;
 		if (!s->reason)
 			s->reason = join_reasons(record);
 		return s->reason ? 0 : -ENOMEM;
 	}
-	rc = add_run(g, s, record);
-	if (!rc && role == MEASURED)
-		rc = add_measured(g, record);
+	return add_valid(g, role, record);
+}
+
+/* The median over the runs of the figure at `offset`, of those that have it. */
+static int median_over(const struct tm_gather_side *s, size_t offset, double *out)
+{
+	double *known = malloc((s->count + 1) * sizeof(*known));
+	size_t n = 0;
+
+	if (!known)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->count; i++) {
+		double value;
+
+		memcpy(&value, (const char *)&s->run[i] + offset, sizeof(value));
+		if (isfinite(value))
+			known[n++] = value;
+	}
+	*out = tm_stats_median(known, n);
+	free(known);
+	return 0;
+}
+
+/* All p50 of the row that are the measured runs' own. */
+static int find_medians(struct tm_row *r, const struct tm_gather_side *measured)
+{
+	const struct {
+		size_t of;
+		double *to;
+	} all[] = {
+		{offsetof(struct tm_row_run, op_ns), &r->op_p50_ns},
+		{offsetof(struct tm_row_run, delivery_ns), &r->delivery_p50_ns},
+		{offsetof(struct tm_row_run, stolen_ns), &r->stolen_p50_ns},
+		{offsetof(struct tm_row_run, return_ns), &r->return_p50_ns},
+	};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < sizeof(all) / sizeof(all[0]); i++)
+		rc = median_over(measured, all[i].of, all[i].to);
 	return rc;
 }
 
-static double quantile_ns(const struct tm_gather *g, const struct tm_hist *h, double q)
+void tm_gather_pair(const struct tm_row_run *a, size_t a_count, const struct tm_row_run *b,
+		    size_t b_count, struct tm_gather_pairs *out)
 {
-	return h ? tm_stats_quantile(h, q) * 1e9 / g->hz : NAN;
-}
+	double logarithm;
 
-/* Runs of the same repeat lay close in time: they are the pairs. */
-static int estimate_cost(struct tm_gather *g, const struct tm_gather_side *control)
-{
-	const struct tm_gather_side *measured = &g->side[MEASURED];
-	double difference[TM_STATS_PAIRS_MAX], logarithm[TM_STATS_PAIRS_MAX];
-	struct tm_estimate *ratio = &g->row.cost_ratio;
-	unsigned int pairs = 0;
-	int rc;
-
-	for (size_t i = 0; i < measured->count && pairs < TM_STATS_PAIRS_MAX; i++) {
-		for (size_t j = 0; j < control->count; j++) {
-			if (control->run[j].repeat != measured->run[i].repeat)
+	out->differences = out->logarithms = 0;
+	for (size_t i = 0; i < a_count && out->differences < TM_STATS_PAIRS_MAX; i++) {
+		for (size_t j = 0; j < b_count; j++) {
+			if (b[j].repeat != a[i].repeat)
 				continue;
-			difference[pairs] = measured->run[i].p50_ns - control->run[j].p50_ns;
-			logarithm[pairs] = log(measured->run[i].p50_ns / control->run[j].p50_ns);
-			pairs++;
+			out->difference[out->differences++] = a[i].op_ns - b[j].op_ns;
+			logarithm = log(a[i].op_ns / b[j].op_ns);
+			if (isfinite(logarithm))
+				out->logarithm[out->logarithms++] = logarithm;
 			break;
 		}
 	}
-	if (!pairs)
-		return 0;
-	rc = tm_stats_centre(difference, pairs, TM_ROWS_LEVEL, &g->row.cost_ns);
-	if (rc)
+}
+
+static int estimate_cost(struct tm_gather *g, const struct tm_gather_pairs *pairs)
+{
+	struct tm_estimate *ratio = &g->row.cost_ratio;
+	int rc = tm_stats_centre(pairs->difference, pairs->differences, TM_ROWS_LEVEL,
+				 &g->row.cost_ns);
+
+	if (rc || !pairs->logarithms)
 		return rc;
-	rc = tm_stats_centre(logarithm, pairs, TM_ROWS_LEVEL, ratio);
+	rc = tm_stats_centre(pairs->logarithm, pairs->logarithms, TM_ROWS_LEVEL, ratio);
 	ratio->value = exp(ratio->value);
 	ratio->low = exp(ratio->low);
 	ratio->high = exp(ratio->high);
 	return rc;
 }
 
-static int add_reason(char **reasons, const char *of, const struct tm_gather_side *s)
+/*
+ * Foreign responders keep the CPUs as busy as the measured ones do, so they
+ * are the better control; but not one that costs the interval.
+ */
+static int choose_control(struct tm_gather *g)
 {
-	unsigned int runs = s->refused + (unsigned int)s->count;
+	const struct tm_gather_side *measured = &g->side[MEASURED];
+	struct tm_gather_pairs pairs[ROLES];
+	int control, rc;
+
+	for (control = FOREIGN; control < ROLES; control++)
+		tm_gather_pair(measured->run, measured->count, g->side[control].run,
+			       g->side[control].count, &pairs[control]);
+	control = pairs[FOREIGN].differences >= TM_STATS_PAIRS_MIN ||
+				  pairs[FOREIGN].differences >= pairs[NONE].differences
+			  ? FOREIGN
+			  : NONE;
+	if (!pairs[control].differences)
+		return 0;
+	g->row.control = control_names[control];
+	rc = median_over(&g->side[control], offsetof(struct tm_row_run, op_ns),
+			 &g->row.control_p50_ns);
+	return rc ? rc : estimate_cost(g, &pairs[control]);
+}
+
+static int append_reason(char **reasons, const char *text)
+{
 	char *longer;
 
-	if (!s->refused)
-		return 0;
-	if (asprintf(&longer, "%s%s%s%u of %u runs not valid: %s", *reasons ? *reasons : "",
-		     *reasons ? "; " : "", of, s->refused, runs, s->reason) < 0)
+	if (asprintf(&longer, "%s%s%s", *reasons ? *reasons : "", *reasons ? "; " : "", text) < 0)
 		return -ENOMEM;
 	free(*reasons);
 	*reasons = longer;
 	return 0;
 }
 
+static int add_reason(char **reasons, const char *of, const struct tm_gather_side *s)
+{
+	unsigned int runs = s->refused + (unsigned int)s->count;
+	char *text;
+	int rc;
+
+	if (!s->refused)
+		return 0;
+	if (asprintf(&text, "%s%u of %u runs not valid: %s", of, s->refused, runs, s->reason) < 0)
+		return -ENOMEM;
+	rc = append_reason(reasons, text);
+	free(text);
+	return rc;
+}
+
+/* Why runs do not count, of all roles. */
+static int add_reasons(struct tm_gather *g)
+{
+	static const char *const of[ROLES] = {"", "control: ", "control alone: "};
+	struct tm_row *r = &g->row;
+	int rc = 0;
+
+	for (int role = MEASURED; !rc && role < ROLES; role++)
+		rc = add_reason(&r->reasons, of[role], &g->side[role]);
+	if (!rc && !r->repeats && !r->reasons)
+		r->reasons = tm_rows_copy("only controls were measured", &rc);
+	if (rc || !g->violated)
+		return rc;
+	return append_reason(&r->reasons,
+			     "a stale translation was seen, so none of this row's runs count");
+}
+
+/* As if no run had been valid. */
+static void leave_all_out(struct tm_gather *g)
+{
+	for (int role = MEASURED; role < ROLES; role++)
+		g->side[role].count = 0;
+	free(g->op);
+	g->op = NULL;
+	free(g->row.ipis_source);
+	g->row.ipis_source = NULL;
+	g->row.operations = 0;
+	g->row.split_refused = false;
+	g->effective_p99 = g->effective_p999 = g->ipi_ops = g->remote = 0;
+}
+
+static double tail_ns(const struct tm_gather *g, double effective, double q)
+{
+	if (!g->op || !tm_stats_quantile_known(effective, q))
+		return NAN;
+	return tm_stats_quantile(g->op, q) * 1e9 / g->hz;
+}
+
 static int finish_row(struct tm_gather *g)
 {
-	const struct tm_gather_side *measured = &g->side[MEASURED];
+	struct tm_gather_side *measured = &g->side[MEASURED];
 	struct tm_row *r = &g->row;
-	int control, rc;
+	int rc = add_reasons(g);
 
+	if (g->violated)
+		leave_all_out(g);
 	tm_stats_none(&r->cost_ns);
 	tm_stats_none(&r->cost_ratio);
-	r->op_p50_ns = quantile_ns(g, measured->op, 0.5);
-	r->op_p99_ns = r->op_p999_ns = NAN;
-	if (tm_stats_quantile_known(g->effective_p99, 0.99))
-		r->op_p99_ns = quantile_ns(g, measured->op, 0.99);
-	if (tm_stats_quantile_known(g->effective_p999, 0.999))
-		r->op_p999_ns = quantile_ns(g, measured->op, 0.999);
-	r->tail_refused = measured->op && (isnan(r->op_p99_ns) || isnan(r->op_p999_ns));
-	r->delivery_p50_ns = quantile_ns(g, g->delivery, 0.5);
-	r->stolen_p50_ns = quantile_ns(g, g->stolen, 0.5);
-	r->return_p50_ns = quantile_ns(g, g->back, 0.5);
+	rc = rc ? rc : find_medians(r, measured);
+	r->op_p99_ns = tail_ns(g, g->effective_p99, 0.99);
+	r->op_p999_ns = tail_ns(g, g->effective_p999, 0.999);
+	r->tail_refused = g->op && (isnan(r->op_p99_ns) || isnan(r->op_p999_ns));
 	r->ipis_per_op = g->ipi_ops > 0 ? g->ipis / g->ipi_ops : NAN;
 	r->full_flush_share = g->remote > 0 ? g->full / g->remote : NAN;
 	r->times_ipi_floor = NAN;
 	r->control_p50_ns = NAN;
-
-	rc = add_reason(&r->reasons, "", measured);
-	for (control = FOREIGN; !rc && control < ROLES; control++)
-		rc = add_reason(&r->reasons, control == FOREIGN ? "control: " : "control alone: ",
-				&g->side[control]);
-	if (!rc && !r->repeats) {
-		r->reasons =
-			r->reasons ? r->reasons : tm_rows_copy("only controls were measured", &rc);
-		return rc;
-	}
-	control = g->side[FOREIGN].count ? FOREIGN : NONE;
-	if (rc || !g->side[control].count)
-		return rc;
-	r->control = control_names[control];
-	r->control_p50_ns = quantile_ns(g, g->side[control].op, 0.5);
-	return estimate_cost(g, &g->side[control]);
+	rc = rc ? rc : choose_control(g);
+	r->repeats_valid = (unsigned int)measured->count;
+	r->run = measured->run;
+	measured->run = NULL;
+	return rc;
 }
 
 void tm_row_free(struct tm_row *r)
@@ -310,19 +459,17 @@ void tm_row_free(struct tm_row *r)
 	free(r->distance);
 	free(r->ipis_source);
 	free(r->reasons);
+	free(r->run);
 }
 
 /* All but the row itself. */
 static void free_gathered(struct tm_gather *g)
 {
 	for (int i = 0; i < ROLES; i++) {
-		free(g->side[i].op);
 		free(g->side[i].run);
 		free(g->side[i].reason);
 	}
-	free(g->delivery);
-	free(g->stolen);
-	free(g->back);
+	free(g->op);
 	g->open = false;
 }
 

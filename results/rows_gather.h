@@ -10,15 +10,8 @@
 /* What a run is in its row. */
 enum tm_rows_role { MEASURED, FOREIGN, NONE, ROLES };
 
-/* The median of one valid run. */
-struct tm_gather_run {
-	json_int_t repeat;
-	double p50_ns;
-};
-
 struct tm_gather_side {
-	struct tm_hist *op; /* all valid runs, ticks; NULL: none yet */
-	struct tm_gather_run *run;
+	struct tm_row_run *run;
 	size_t count, room;
 	unsigned int refused; /* runs that do not count */
 	char *reason;	      /* the first one's */
@@ -28,12 +21,21 @@ struct tm_gather_side {
 struct tm_gather {
 	struct tm_row row;
 	struct tm_gather_side side[ROLES];
-	struct tm_hist *delivery, *stolen, *back;
+	struct tm_hist *op; /* all valid measured runs, ticks; NULL: none yet */
 	double hz;
 	double effective_p99, effective_p999; /* operations, summed over runs */
 	double ipis, ipi_ops, full, remote;
-	bool open; /* a row has begun */
+	bool open;     /* a row has begun */
+	bool violated; /* the oracle saw a stale translation */
 };
+
+/* Runs of the same repeat lay close in time: they are the pairs. */
+struct tm_gather_pairs {
+	double difference[TM_STATS_PAIRS_MAX], logarithm[TM_STATS_PAIRS_MAX]; /* of op p50 */
+	unsigned int differences, logarithms; /* no logarithm where one side is 0 */
+};
+void tm_gather_pair(const struct tm_row_run *a, size_t a_count, const struct tm_row_run *b,
+		    size_t b_count, struct tm_gather_pairs *out);
 
 /* Begins with the row's first record; on error tm_gather_drop() is still due. */
 int tm_gather_begin(struct tm_gather *g, const json_t *record);

@@ -9,11 +9,18 @@
 /* A quantile's rank is a whole number for sane q; rounding must not add one. */
 #define RANK_SLACK 1e-9
 
+enum { CLUSTER_BEYOND = 40 }; /* exceedances that a dispersion is told from, at least */
+
+static bool is_share(double q)
+{
+	return q >= 0 && q <= 1;
+}
+
 double tm_stats_quantile(const struct tm_hist *h, double q)
 {
 	double rank = q * (double)h->count, below = 0;
 
-	if (!h->count)
+	if (!h->count || !is_share(q))
 		return NAN;
 	for (uint32_t i = 0; i < h->slots; i++) {
 		double in = (double)h->slot[i], low, high;
@@ -40,48 +47,72 @@ static int compare_ticks(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The value that n * (1 - q) of raw[] exceed, 40 at least; 0 when out of memory. */
-static uint32_t exceeded(const uint32_t *raw, size_t n, double q)
+/*
+ * The smallest of the n * (1 - q) largest of raw[], of 40 at least. Values
+ * that equal it count as beyond: a coarse counter has many of them, and where
+ * the largest are all the same there is nothing above.
+ */
+static int find_limit(const uint32_t *raw, size_t n, double q, uint32_t *limit)
 {
 	size_t beyond = (size_t)((double)n * (1 - q));
-	uint32_t *sorted = malloc(n * sizeof(*sorted)), value;
+	uint32_t *sorted = malloc(n * sizeof(*sorted));
 
 	if (!sorted)
-		return 0;
-	if (beyond < 40)
-		beyond = 40;
+		return -ENOMEM;
+	if (beyond < CLUSTER_BEYOND)
+		beyond = CLUSTER_BEYOND;
 	memcpy(sorted, raw, n * sizeof(*sorted));
 	qsort(sorted, n, sizeof(*sorted), compare_ticks);
-	value = sorted[n - 1 - beyond];
+	*limit = sorted[n - beyond];
 	free(sorted);
-	return value;
+	return 0;
+}
+
+static size_t count_beyond(const uint32_t *raw, size_t n, uint32_t limit)
+{
+	size_t beyond = 0;
+
+	for (size_t i = 0; i < n; i++)
+		beyond += raw[i] >= limit;
+	return beyond;
 }
 
 double tm_stats_clustering(const uint32_t *raw, size_t n, double q)
 {
-	size_t batch = (size_t)sqrt((double)n), batches, total = 0;
+	size_t batch = (size_t)sqrt((double)n), batches;
 	double mean, share, sum = 0;
 	uint32_t limit;
 
-	if (n < 400)
-		return 1;
+	if (n < TM_STATS_CLUSTER_MIN || !is_share(q) || find_limit(raw, n, q, &limit))
+		return NAN;
 	batches = n / batch;
-	limit = exceeded(raw, n, q);
-	for (size_t i = 0; i < batches * batch; i++)
-		total += raw[i] > limit;
-	mean = (double)total / (double)batches;
+	mean = (double)count_beyond(raw, batches * batch, limit) / (double)batches;
 	share = mean / (double)batch;
-	if (total == 0 || share >= 1)
+	/* All the same, or all of those beyond behind the last batch: no clusters. */
+	if (share <= 0 || share >= 1)
 		return 1;
 	for (size_t b = 0; b < batches; b++) {
-		double beyond = 0;
+		double off = (double)count_beyond(raw + b * batch, batch, limit) - mean;
 
-		for (size_t i = 0; i < batch; i++)
-			beyond += raw[b * batch + i] > limit;
-		sum += (beyond - mean) * (beyond - mean);
+		sum += off * off;
 	}
 	/* Independent operations: a binomial number of exceedances a batch. */
 	return fmax(1, sum / (double)(batches - 1) / (mean * (1 - share)));
+}
+
+static int compare_reals(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+double tm_stats_median(double *x, size_t n)
+{
+	if (!n)
+		return NAN;
+	qsort(x, n, sizeof(*x), compare_reals);
+	return (x[(n - 1) / 2] + x[n / 2]) / 2;
 }
 
 bool tm_stats_quantile_known(double effective, double q)
@@ -124,13 +155,6 @@ double tm_stats_signed_rank(unsigned int n, unsigned int w)
 		sum += chance[i];
 	free(chance);
 	return fmin(sum, 1);
-}
-
-static int compare_reals(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 /* The means of all pairs, each value with itself included, sorted. */

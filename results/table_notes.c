@@ -163,8 +163,8 @@ static void note_gaps(struct notes *n, const struct tm_rows *rows)
 		{lacks_interval,
 		 "without an interval: fewer than 6 pairs of valid runs cannot reach 95%"},
 		{from_control_alone,
-		 "compared with no responder at all, for want of a valid foreign control"},
-		{without_control, "without a control, so without a cost"},
+		 "compared with no responder at all, for want of valid foreign controls"},
+		{without_control, "without a control to pair with, so without a cost"},
 		{lacks_tail,
 		 "without p99 or p99.9: fewer than 10 independent operations beyond it"},
 		{lacks_split, "without delivery and return in some runs: the offset between the"

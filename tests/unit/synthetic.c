@@ -65,14 +65,14 @@ static void fill_times(struct synthetic *s)
 		uint64_t op = draw(op_ns, &state);
 
 		tm_hist_record(tm_result_hist(r, TM_METRIC_OP), op);
-		r->raw_op_ticks[i % TM_RAW_SAMPLES] = (uint32_t)op;
+		tm_result_add_raw(r, op);
 		if (!split)
 			continue;
 		tm_hist_record(tm_result_hist(r, TM_METRIC_DELIVERY), op * 3 / 10);
 		tm_hist_record(tm_result_hist(r, TM_METRIC_STOLEN), op / 2);
 		tm_hist_record(tm_result_hist(r, TM_METRIC_RETURN), op / 5);
 	}
-	r->raw_count = s->ops < TM_RAW_SAMPLES ? (uint32_t)s->ops : TM_RAW_SAMPLES;
+	tm_result_order_raw(r);
 }
 
 static void fill_counts(struct synthetic *s)
@@ -92,7 +92,7 @@ static void fill_counts(struct synthetic *s)
 	r->elapsed_ns = 200000000;
 	r->batch_ops = 64;
 	r->gap_threshold_ticks = ticks(250);
-	r->split_valid = s->responders > 0;
+	r->split_valid = r->return_valid = s->responders > 0;
 	r->have_tlb_interrupts = r->have_call_interrupts = true;
 	r->tlb_interrupts = flushes ? s->ops : 0;
 	r->call_interrupts = hit ? s->ops * s->responders : 0;

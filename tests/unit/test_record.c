@@ -185,6 +185,105 @@ static void the_gate(void **state)
 	synthetic_free(&s);
 }
 
+/* Is there a warning with that in it? None at all for NULL. */
+static void assert_warning(const struct synthetic *s, const char *part)
+{
+	json_t *r = synthetic_record(s), *warning;
+	bool found = false;
+	size_t i;
+
+	json_array_foreach(at(r, "warnings"), i, warning)
+	{
+		found |= part && strstr(json_string_value(warning), part);
+	}
+	assert_int_equal(found, part != NULL);
+	assert_true(part || !json_array_size(at(r, "warnings")));
+	json_decref(r);
+}
+
+/* As the engine leaves it: operations overlap, so nothing is attributed. */
+static void overlap(struct synthetic *s)
+{
+	s->cell.args.initiators = 2;
+	s->result->deliveries = s->result->deliveries_expected = 0;
+	s->result->split_valid = s->result->return_valid = false;
+}
+
+static void several_initiators(void **state)
+{
+	struct synthetic s = {0}, control = {.role = TM_ROLE_CONTROL_FOREIGN};
+	json_t *r;
+
+	(void)state;
+	synthetic_make(&s);
+	overlap(&s);
+	assert_reason(&s, NULL);
+	assert_warning(&s, "several initiators: interruptions are not attributed");
+	/* The gaps are nobody's; what counts interrupts otherwise is, or nothing. */
+	s.result->probe_kind = TM_PROBE_NONE;
+	s.result->tlb_interrupts = 2 * s.result->ops;
+	r = synthetic_record(&s);
+	assert_string_equal(string(r, "derived.ipis_source"), "interrupts");
+	assert_float_equal(number(r, "derived.ipis_per_op"), 2, 1e-12);
+	json_decref(r);
+	s.result->have_tlb_interrupts = false;
+	r = synthetic_record(&s);
+	assert_true(json_is_null(at(r, "derived.ipis_source")));
+	assert_true(json_is_null(at(r, "derived.ipis_per_op")));
+	assert_true(json_is_null(at(r, "derived.delivered_ratio")));
+	json_decref(r);
+	synthetic_free(&s);
+	/* They interrupt each other beside any responders: no news from others. */
+	synthetic_make(&control);
+	overlap(&control);
+	control.result->probe.flush[1][1] = control.result->ops;
+	control.result->tlb_interrupts = control.result->ops;
+	assert_reason(&control, NULL);
+	synthetic_free(&control);
+}
+
+/* With long operations every gap may be a tick: the kernel's own count decides. */
+static void the_kernel_bears_out_the_gaps(void **state)
+{
+	struct synthetic s = {.op_ns = 5e6, .ops = 1000, .responders = 2};
+	struct synthetic floor = {.workload = &synthetic_membarrier, .ops = 1000};
+
+	(void)state;
+	synthetic_make(&s);
+	s.result->probe.flush[1][1] = 1960;
+	assert_reason(&s, NULL);
+	s.result->probe.flush[1][1] = 1959;
+	assert_reason(&s, "0.9795 remote flushes an operation and responder");
+	s.result->probe.flush[1][1] = 0;
+	assert_reason(&s, "0.0000 remote flushes");
+	/* Lazy ones need not be flushed. */
+	s.cell.state = TM_STATE_IDLE;
+	assert_reason(&s, NULL);
+	s.cell.state = TM_STATE_SPIN;
+	/* perf cannot tell inside from outside, and no probe nothing. */
+	s.result->probe.has_columns = 0;
+	s.result->probe_kind = TM_PROBE_PERF;
+	assert_reason(&s, NULL);
+	assert_warning(&s, "timer ticks alone");
+	s.result->probe_kind = TM_PROBE_NONE;
+	assert_reason(&s, NULL);
+	assert_warning(&s, " ms is so long that timer ticks alone");
+	synthetic_free(&s);
+	s = (struct synthetic){.op_ns = 70e3, .ops = 1000};
+	synthetic_make(&s);
+	s.result->probe_kind = TM_PROBE_NONE;
+	s.result->probe.has_columns = 0;
+	assert_warning(&s, NULL);
+	synthetic_free(&s);
+	/* Function-call interrupts, where the operation flushes nothing. */
+	synthetic_make(&floor);
+	floor.result->probe.handlers[1] = 979;
+	assert_reason(&floor, "0.9790 function-call interrupts an operation and responder");
+	floor.result->probe.has_events = 0; /* no tracepoint for them */
+	assert_reason(&floor, NULL);
+	synthetic_free(&floor);
+}
+
 static void controls_must_be_quiet(void **state)
 {
 	struct synthetic s = {.role = TM_ROLE_CONTROL_FOREIGN, .ops = 10000};
@@ -354,6 +453,8 @@ int main(void)
 		cmocka_unit_test(histograms_come_back),
 		cmocka_unit_test(an_empty_result_is_still_a_record),
 		cmocka_unit_test(the_gate),
+		cmocka_unit_test(several_initiators),
+		cmocka_unit_test(the_kernel_bears_out_the_gaps),
 		cmocka_unit_test(controls_must_be_quiet),
 		cmocka_unit_test(unarmed_or_none),
 		cmocka_unit_test(failures_and_stale_translations),

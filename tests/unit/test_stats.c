@@ -316,6 +316,10 @@ static void clustering_of_ties(void **state)
 	assert_float_equal(clustering_of_bursts(2), 15, 1);
 	assert_float_equal(clustering_of_bursts(3), 16.3, 1);
 	assert_float_equal(clustering_of_bursts(4), 17, 1);
+	/* Exactly as many as are asked for, and all others alike. */
+	for (unsigned int i = 0; i < N; i++)
+		raw[i] = 3 + (i / 20 == 50 || i / 20 == 150);
+	assert_float_equal(tm_stats_clustering(raw, N, 0.999), 15, 2);
 	/* A counter of 24 MHz: operations of 12 or 13 steps, three times 40 of 20. */
 	seed = 9;
 	for (unsigned int i = 0; i < N; i++)

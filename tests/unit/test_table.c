@@ -59,7 +59,7 @@ static json_t *make_session(void)
 		s = (struct synthetic){.row = PARTLY, .pages = 2, .repeat = repeat};
 		synthetic_make(&s);
 		s.result->deliveries -= repeat == 2 ? 2000 : 0;
-		s.result->split_valid = false;
+		s.result->split_valid = s.result->return_valid = false;
 		append(session, &s);
 		s = (struct synthetic){
 			.row = PARTLY, .pages = 2, .repeat = repeat, .role = TM_ROLE_CONTROL_NONE};
@@ -299,7 +299,7 @@ static void assert_control(unsigned int measured, unsigned int foreign_from,
 			    isnan(r->cost_ratio.value));
 		assert_int_equal(tm_table_print(f, rows, TM_TABLE_TEXT, NULL), 0);
 		fclose(f);
-		assert_non_null(strstr(text, "1 row without a valid control in the repeats"));
+		assert_non_null(strstr(text, "1 row without a control to pair with"));
 		free(text);
 	}
 	tm_rows_free(rows);
@@ -417,7 +417,7 @@ static void overlap(struct synthetic *s)
 {
 	s->cell.args.initiators = 4;
 	s->result->deliveries = s->result->deliveries_expected = 0;
-	s->result->split_valid = false;
+	s->result->split_valid = s->result->return_valid = false;
 }
 
 static void first_samples_only(struct synthetic *s)
@@ -442,12 +442,21 @@ static void assert_tails(uint64_t ops, void (*change)(struct synthetic *), bool 
 
 static void operations_that_count_for_the_tail(void **state)
 {
+	json_t *session = json_array();
+	struct tm_rows *rows;
+
 	(void)state;
 	assert_tails(20000, NULL, true, true);
 	assert_tails(5000, NULL, true, false);
 	assert_tails(900, NULL, false, false);
 	/* How they cluster is not known: not as if they were independent. */
 	assert_tails(20000, first_samples_only, false, false);
+	/* But what another run tells stays. */
+	append_run(session, (struct synthetic){.ops = 20000}, NULL);
+	append_run(session, (struct synthetic){.repeat = 1, .ops = 20000}, first_samples_only);
+	rows = rows_of(session);
+	assert_true(isfinite(rows->row->op_p99_ns) && isfinite(rows->row->op_p999_ns));
+	tm_rows_free(rows);
 	/* Four initiators wait for each other: a fourth of the operations. */
 	assert_tails(80000, overlap, true, true);
 	assert_tails(20000, overlap, true, false);
@@ -497,10 +506,21 @@ static void a_damaged_record_is_named(void **state)
 {
 	json_t *session = make_session(), *record = json_array_get(session, 0), *op;
 	struct tm_rows *rows;
+	struct tm_hist *empty;
+	char *encoded;
 
 	(void)state;
 	op = json_object_get(json_object_get(record, "metrics"), "op");
 	json_object_set_new(op, "histogram", json_string("HISTFAAA"));
+	assert_int_equal(tm_rows_build(session, &rows, why, sizeof(why)), -EUCLEAN);
+	assert_non_null(strstr(why, json_string_value(json_object_get(record, "id"))));
+	/* No operation at all is no valid run, whatever the record says. */
+	empty = tm_hist_new(TM_HIST_FINE);
+	encoded = tm_hist_encode(empty);
+	json_object_set_new(op, "histogram", json_string(encoded));
+	free(encoded);
+	free(empty);
+	why[0] = '\0';
 	assert_int_equal(tm_rows_build(session, &rows, why, sizeof(why)), -EUCLEAN);
 	assert_non_null(strstr(why, json_string_value(json_object_get(record, "id"))));
 	json_object_del(record, "cell");
