@@ -561,8 +561,7 @@ static json_t *build_quality(const struct tm_record_input *in, const struct deri
 		say(warnings, "%llu interruptions were not held: the responders' rings were full",
 		    (unsigned long long)r->gaps_dropped);
 	return json_pack("{s:b, s:o, s:b, s:b}", "valid", (int)valid, "reasons", reasons,
-			 "split_valid", (int)r->split_valid, "return_valid",
-			 (int)r->return_valid);
+			 "split_valid", (int)r->split_valid, "return_valid", (int)r->return_valid);
 }
 
 static json_t *build_verify(const struct tm_result *r)
