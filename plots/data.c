@@ -256,7 +256,10 @@ static int merge_run(struct tm_plot_cell *cell, const json_t *record)
 {
 	const json_t *metrics = json_object_get(record, "metrics");
 	double hz = number_of(json_object_get(record, "clock"), "hz");
+	const char *gate = text_of(json_object_get(record, "cell"), "gate");
+	/* What interrupts nobody has no parts: its gaps are others'. */
 	bool split =
+		strcmp(gate, "none") &&
 		json_is_true(json_object_get(json_object_get(record, "quality"), "split_valid"));
 	int rc = 0;
 

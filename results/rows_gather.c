@@ -115,8 +115,15 @@ static int add_effective(struct tm_gather *g, const json_t *record)
 static int read_split(struct tm_gather *g, const json_t *record, struct tm_row_run *run)
 {
 	const json_t *quality = json_object_get(record, "quality");
-	int rc = read_median(g, record, "stolen", &run->stolen_ns);
+	const char *gate =
+		json_string_value(json_object_get(json_object_get(record, "cell"), "gate"));
+	int rc;
 
+	/* An operation that interrupts nobody has no parts: its gaps are others'. */
+	run->stolen_ns = run->delivery_ns = run->return_ns = NAN;
+	if (gate && !strcmp(gate, "none"))
+		return 0;
+	rc = read_median(g, record, "stolen", &run->stolen_ns);
 	rc = rc ? rc : read_median(g, record, "delivery", &run->delivery_ns);
 	rc = rc ? rc : read_median(g, record, "return", &run->return_ns);
 	if (rc || json_is_true(json_object_get(quality, "return_valid")))
