@@ -452,6 +452,49 @@ static int write_caption(struct tm_plot_data *d, const json_t *records, const st
 	return d->caption[0] && d->caption[1] ? 0 : -ENOMEM;
 }
 
+/* Share of the row's remote flushes that were of everything; -1: not told. */
+static double full_share(const struct tm_plot_row *row)
+{
+	double sum = 0;
+	json_t *record;
+	size_t i, known = 0;
+
+	json_array_foreach(row->runs, i, record)
+	{
+		const json_t *share =
+			json_object_get(json_object_get(record, "derived"), "full_flush_share");
+
+		if (!json_is_number(share))
+			continue;
+		sum += json_number_value(share);
+		known++;
+	}
+	return known ? sum / (double)known : -1;
+}
+
+/*
+ * Where the kernel's ceiling cannot be read, it shows: the largest number of
+ * pages that was flushed by range, if with one more all was flushed.
+ */
+static void find_ceiling(struct tm_plot_data *d)
+{
+	double by_range = 0, all = HUGE_VAL;
+
+	for (size_t i = 0; i < d->count; i++) {
+		double share = full_share(&d->rows[i]);
+
+		if (d->rows[i].pages <= 0 || share < 0)
+			continue;
+		if (share < 0.5)
+			by_range = fmax(by_range, d->rows[i].pages);
+		else
+			all = fmin(all, d->rows[i].pages);
+	}
+	d->ceiling_seen = !d->ceiling_pages && by_range + 1 == all;
+	if (d->ceiling_seen)
+		d->ceiling_pages = (unsigned int)by_range;
+}
+
 int tm_plot_data_build(const json_t *records, struct tm_plot_data *out, char *why, size_t why_size)
 {
 	struct varying v;
@@ -479,6 +522,8 @@ int tm_plot_data_build(const json_t *records, struct tm_plot_data *out, char *wh
 	rc = write_caption(out, records, &v);
 	if (rc)
 		snprintf(why, why_size, "out of memory");
+	else
+		find_ceiling(out);
 	return rc;
 }
 

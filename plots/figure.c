@@ -296,8 +296,8 @@ static int build_pages(const struct tm_plot_data *d, struct tm_figure *f)
 		 "no workload has valid runs with two numbers of pages");
 	if (d->ceiling_pages)
 		snprintf(f->note, sizeof(f->note),
-			 "bars: lowest to highest repeat; dotted: above %u pages, all is flushed",
-			 d->ceiling_pages);
+			 "bars: lowest to highest repeat; dotted: above %u pages, all is flushed%s",
+			 d->ceiling_pages, d->ceiling_seen ? " (seen)" : "");
 	else
 		snprintf(f->note, sizeof(f->note),
 			 "bars: lowest to highest repeat; the range ceiling is not known");

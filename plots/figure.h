@@ -68,6 +68,7 @@ struct tm_plot_data {
 	unsigned int runs;		       /* all of the session */
 	unsigned int invalid, failed, skipped; /* of these, left out */
 	unsigned int ceiling_pages;	       /* of the range flush; 0: unknown */
+	bool ceiling_seen;		       /* told by the flushes, not by the kernel */
 	char *caption[2]; /* machine and kernel; versions, session, probe, left out */
 };
 

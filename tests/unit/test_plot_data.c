@@ -608,12 +608,45 @@ static void test_nothing(void **state)
 	}
 }
 
+/* What the environment does not say, the flushes of the last record do. */
+static void told_by(struct fixture *f, double full_flush_share)
+{
+	json_t *record = json_array_get(f->records, json_array_size(f->records) - 3);
+
+	json_object_set_new(json_object_get(record, "environment"), "tlb",
+			    json_pack("{s:n}", "ceiling_pages"));
+	json_object_set_new(record, "derived",
+			    json_pack("{s:f}", "full_flush_share", full_flush_share));
+}
+
+static void ceiling_is_seen(void **state)
+{
+	struct fixture *f = *state;
+
+	add_row(f->records, 1, 8, 5000);
+	told_by(f, 0);
+	add_row(f->records, 2, 64, 5000);
+	told_by(f, 1);
+	build_data(f);
+	assert_int_equal(f->data.ceiling_pages, 0); /* anywhere from 8 to 63 */
+	tm_plot_data_free(&f->data);
+
+	add_row(f->records, 3, 33, 5000);
+	told_by(f, 0.001);
+	add_row(f->records, 4, 34, 5000);
+	told_by(f, 0.98);
+	build_data(f);
+	assert_true(f->data.ceiling_seen);
+	assert_int_equal(f->data.ceiling_pages, 33);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shorten),
 		cmocka_unit_test(test_format_time),
 		cmocka_unit_test(test_tics),
+		cmocka_unit_test_setup_teardown(ceiling_is_seen, begin, end),
 		cmocka_unit_test_setup_teardown(test_rows, begin, end),
 		cmocka_unit_test_setup_teardown(test_left_out_runs, begin, end),
 		cmocka_unit_test_setup_teardown(test_points_lie_in_their_bars, begin, end),
