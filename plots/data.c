@@ -473,26 +473,27 @@ static double full_share(const struct tm_plot_row *row)
 }
 
 /*
- * Where the kernel's ceiling cannot be read, it shows: the largest number of
- * pages that was flushed by range, if with one more all was flushed.
+ * Where the kernel's ceiling cannot be read, it shows: the number of pages
+ * that was flushed by range, if with one more all was flushed.
  */
 static void find_ceiling(struct tm_plot_data *d)
 {
-	double by_range = 0, all = HUGE_VAL;
+	for (size_t i = 0; i < d->count && !d->ceiling_pages; i++) {
+		const struct tm_plot_row *a = &d->rows[i];
+		double share = full_share(a);
 
-	for (size_t i = 0; i < d->count; i++) {
-		double share = full_share(&d->rows[i]);
-
-		if (d->rows[i].pages <= 0 || share < 0)
+		if (a->pages <= 0 || share < 0 || share >= 0.5)
 			continue;
-		if (share < 0.5)
-			by_range = fmax(by_range, d->rows[i].pages);
-		else
-			all = fmin(all, d->rows[i].pages);
+		for (size_t k = 0; k < d->count; k++) {
+			const struct tm_plot_row *b = &d->rows[k];
+
+			if (b->pages == a->pages + 1 && full_share(b) >= 0.5 &&
+			    !strcmp(a->sweep_label, b->sweep_label)) {
+				d->ceiling_seen = true;
+				d->ceiling_pages = (unsigned int)a->pages;
+			}
+		}
 	}
-	d->ceiling_seen = !d->ceiling_pages && by_range + 1 == all;
-	if (d->ceiling_seen)
-		d->ceiling_pages = (unsigned int)by_range;
 }
 
 int tm_plot_data_build(const json_t *records, struct tm_plot_data *out, char *why, size_t why_size)
