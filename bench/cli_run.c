@@ -57,8 +57,8 @@ static const struct tm_option options[] = {
 		       "compact spread"},
 	[OPT_INITIATORS] = {"initiators", 'i', "LIST", "how many threads operate: numbers, all",
 			    NULL},
-	[OPT_INITIATOR_CPU] = {"initiator-cpu", 0, "CPU", "where the first initiator is pinned",
-			       NULL},
+	[OPT_INITIATOR_CPU] = {"initiator-cpu", 0, "LIST",
+			       "where the first initiator is pinned: CPUs, all", NULL},
 	[OPT_MEMORY_NODE] = {"memory-node", 0, "NODE", "bind the memory to this NUMA node", NULL},
 	[OPT_DURATION] = {"duration", 't', "TIME", "measured time of each run (200ms, 2s, 1m)",
 			  NULL},
@@ -147,9 +147,7 @@ static int number_option(struct arguments *a, enum option o, const char *name, c
 			 name, value, least, most);
 		return TM_EXIT_USAGE;
 	}
-	if (o == OPT_INITIATOR_CPU)
-		q->initiator_cpu = (int)n;
-	else if (o == OPT_MEMORY_NODE)
+	if (o == OPT_MEMORY_NODE)
 		q->memory_node = (int)n;
 	else if (o == OPT_OPS)
 		q->ops = n;
@@ -180,6 +178,9 @@ static int text_option(struct arguments *a, enum option o, const char *value)
 		return 0;
 	case OPT_INITIATORS:
 		q->initiators = value;
+		return 0;
+	case OPT_INITIATOR_CPU:
+		q->initiator_cpus = value;
 		return 0;
 	case OPT_BACKGROUND:
 		a->session.background = value;
@@ -365,10 +366,7 @@ static int cmd_run(int argc, char **argv)
 {
 	static struct tm_session_outcome done; /* paths: too large for the stack */
 	struct arguments a = {
-		.session = {.plan = {.initiator_cpu = -1,
-				     .memory_node = -1,
-				     .verify = true,
-				     .size = TM_PLAN_DEFAULT},
+		.session = {.plan = {.memory_node = -1, .verify = true, .size = TM_PLAN_DEFAULT},
 			    .probe = TM_PROBE_AUTO},
 	};
 	int status, rc;

@@ -117,9 +117,12 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 	int rc;
 
 	/* In short batches the operations are long, and one more of them as well. */
-	e->dropped = e->attribute && ops >= DROP_FROM_OPS;
+	const uint32_t dropped = e->attribute && ops >= DROP_FROM_OPS;
+
+	if (e->attribute)
+		e->dropped = dropped;
 	in->t.count = 0;
-	in->t.capacity = (uint32_t)ops + e->dropped;
+	in->t.capacity = (uint32_t)ops + dropped;
 	rc = e->cell->args.workload->operate(&in->t, e->state);
 	if (rc) {
 		tm_fail(&in->t, rc, "%s failed", e->cell->args.workload->name);
@@ -130,7 +133,7 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 	else
 		keep_times(e, in, keep);
 	if (keep)
-		in->ops += in->t.count - e->dropped;
+		in->ops += in->t.count - dropped;
 	else if (!in->t.index)
 		e->r->warmup_ops += in->t.count;
 	taken = tm_ticks() - start;

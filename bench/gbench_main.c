@@ -305,7 +305,6 @@ static int register_cells(struct program *p)
 static int make_plan(struct program *p)
 {
 	struct tm_plan_request request = {
-		.initiator_cpu = -1,
 		.memory_node = -1,
 		.duration_ns = p->duration_ns,
 		.size = p->size,

@@ -29,6 +29,8 @@ libtlbmark_core_a_SOURCES = \
 	bench/placement.h \
 	bench/plan.c \
 	bench/plan.h \
+	bench/plan_internal.h \
+	bench/plan_lists.c \
 	bench/probe.c \
 	bench/probe.h \
 	bench/probe_internal.h \

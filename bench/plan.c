@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan.h"
+#include "plan_internal.h"
 
 enum {
 	CELLS_MAX = 1 << 20,
+	OTHER_FLOORS = 3, /* CPUs beside the chosen one that the IPI floor is taken from */
 	RUN_OVERHEAD_NS = 60000000, /* process, responders, clocks: seen, roughly */
 };
 
@@ -17,30 +18,6 @@ enum {
 #define FULL_CELL_NS 500000000ull
 #define CELL_MIN_NS 20000000ull
 #define CELL_MAX_NS 1000000000ull
-
-/* In a list of responders: every CPU that is left. */
-#define EVERYBODY UINT64_MAX
-
-/* The lists that are the plan's own, in the shape of a workload's parameters. */
-static const char *const state_choices[] = {"spin",    "touch",	   "kernel", "idle",
-					    "foreign", "isolated", NULL};
-static const char *const distance_choices[] = {"smt", "cache", "package", "remote", "any", NULL};
-
-struct builder {
-	const struct tm_topo *topo;
-	const struct tm_plan_request *q;
-	struct tm_plan *out;
-	char *why;
-	size_t why_size;
-	/* expanded lists */
-	uint64_t *responders, *initiators, *states, *distances;
-	size_t responder_count, initiator_count, state_count, distance_count;
-	enum tm_order order;
-	/* cells of one block, before they are repeated */
-	struct tm_plan_cell *block;
-	size_t block_count, block_capacity;
-	size_t row_capacity, skip_capacity;
-};
 
 /* Room for one more element; the array may move. */
 static int grow(void **array, size_t count, size_t *capacity, size_t size)
@@ -60,7 +37,7 @@ static int grow(void **array, size_t count, size_t *capacity, size_t size)
 	return 0;
 }
 
-static int add_skip(struct builder *b, const char *label, const char *why)
+static int add_skip(struct tm_plan_builder *b, const char *label, const char *why)
 {
 	struct tm_plan_skip *s;
 	int rc = grow((void **)&b->out->skips, b->out->skip_count, &b->skip_capacity, sizeof(*s));
@@ -73,7 +50,8 @@ static int add_skip(struct builder *b, const char *label, const char *why)
 	return 0;
 }
 
-static void make_label(const struct tm_cell_args *a, char *out, size_t size)
+static void make_label(const struct tm_plan_builder *b, const struct tm_cell_args *a, char *out,
+		       size_t size)
 {
 	char value[64];
 	size_t n = (size_t)snprintf(out, size, "%s", a->workload->name);
@@ -83,10 +61,13 @@ static void make_label(const struct tm_cell_args *a, char *out, size_t size)
 		n += (size_t)snprintf(out + n, size - n, " %s=%s", a->workload->params[i].name,
 				      value);
 	}
+	if (b->from_in_label && n < size)
+		snprintf(out + n, size - n, " from CPU %d", b->from);
 }
 
 /* CPUs that `state` may use, other than `taken` of them. */
-static unsigned int cpus_left(const struct builder *b, enum tm_state state, unsigned int taken)
+static unsigned int cpus_left(const struct tm_plan_builder *b, enum tm_state state,
+			      unsigned int taken)
 {
 	unsigned int isolated = (unsigned int)b->q->isolated_count;
 	unsigned int others = tm_topo_cpus(b->topo) - isolated;
@@ -100,7 +81,7 @@ static unsigned int cpus_left(const struct builder *b, enum tm_state state, unsi
  * Places one cell and adds it to the block. A control sits where the cell it
  * is for (`twin`) does. -ERANGE: not enough CPUs.
  */
-static int add_cell(struct builder *b, const struct tm_cell_args *args, enum tm_state state,
+static int add_cell(struct tm_plan_builder *b, const struct tm_cell_args *args, enum tm_state state,
 		    enum tm_distance distance, enum tm_role role, const struct tm_placement *twin)
 {
 	const struct tm_plan_request *q = b->q;
@@ -109,7 +90,7 @@ static int add_cell(struct builder *b, const struct tm_cell_args *args, enum tm_
 		.responders = args->responders,
 		.distance = distance,
 		.order = b->order,
-		.initiator_cpu = q->initiator_cpu,
+		.initiator_cpu = b->from,
 		.memory_node = q->memory_node,
 	};
 	struct tm_plan_cell *c;
@@ -147,6 +128,7 @@ static int add_cell(struct builder *b, const struct tm_cell_args *args, enum tm_
 	c->cell.duration_ns = q->duration_ns;
 	c->cell.ops = q->ops;
 	c->role = role;
+	c->cell.from_in_label = b->from_in_label;
 	rc = tm_place(b->topo, &place, &c->cell.placement, b->why, b->why_size);
 	if (rc)
 		return rc;
@@ -158,7 +140,7 @@ static int add_cell(struct builder *b, const struct tm_cell_args *args, enum tm_
 }
 
 /* One row: the measured cell and its controls. */
-static int add_row(struct builder *b, const struct tm_cell_args *args, enum tm_state state,
+static int add_row(struct tm_plan_builder *b, const struct tm_cell_args *args, enum tm_state state,
 		   enum tm_distance distance)
 {
 	const struct tm_workload *w = args->workload;
@@ -169,7 +151,7 @@ static int add_row(struct builder *b, const struct tm_cell_args *args, enum tm_s
 	char label[128];
 	int rc;
 
-	make_label(args, label, sizeof(label));
+	make_label(b, args, label, sizeof(label));
 	rc = w->probe_cell ? w->probe_cell(args, b->why, b->why_size) : 0;
 	if (rc)
 		return add_skip(b, label, b->why);
@@ -198,7 +180,7 @@ static int add_row(struct builder *b, const struct tm_cell_args *args, enum tm_s
 }
 
 /* Is this count of responders in the list by its number already? */
-static bool is_listed(const struct builder *b, uint64_t responders)
+static bool is_listed(const struct tm_plan_builder *b, uint64_t responders)
 {
 	for (size_t i = 0; i < b->responder_count; i++) {
 		if (b->responders[i] == responders)
@@ -208,7 +190,7 @@ static bool is_listed(const struct builder *b, uint64_t responders)
 }
 
 /* All states and distances for one count of responders. */
-static int add_states(struct builder *b, struct tm_cell_args *args, uint64_t responders)
+static int add_states(struct tm_plan_builder *b, struct tm_cell_args *args, uint64_t responders)
 {
 	int rc = 0;
 
@@ -218,14 +200,14 @@ static int add_states(struct builder *b, struct tm_cell_args *args, uint64_t res
 	for (size_t s = 0; !rc && s < b->state_count; s++) {
 		enum tm_state state = TM_STATE_NONE;
 
-		tm_state_parse(state_choices[b->states[s]], &state);
+		tm_state_parse(tm_plan_states[b->states[s]], &state);
 		if (state == TM_STATE_TOUCH && args->initiators > 1) {
 			snprintf(
 				b->why, b->why_size,
 				"--state touch: what to touch is one initiator's; not with several");
 			return -EINVAL;
 		}
-		if (responders == EVERYBODY) {
+		if (responders == TM_EVERYBODY) {
 			args->responders = cpus_left(b, state, args->initiators);
 			if (is_listed(b, args->responders))
 				continue;
@@ -237,7 +219,7 @@ static int add_states(struct builder *b, struct tm_cell_args *args, uint64_t res
 }
 
 /* All combinations of initiators, responders, states and distances. */
-static int add_rows(struct builder *b, struct tm_cell_args *args)
+static int add_placed(struct tm_plan_builder *b, struct tm_cell_args *args)
 {
 	const struct tm_workload *w = args->workload;
 	int rc = 0;
@@ -259,8 +241,58 @@ static int add_rows(struct builder *b, struct tm_cell_args *args)
 	return rc;
 }
 
+/*
+ * The IPI floor from other CPUs than the chosen one, everybody responding: so
+ * that the default plan tells how the way between two CPUs matters.
+ */
+static int add_other_floors(struct tm_plan_builder *b, struct tm_cell_args *args)
+{
+	unsigned int chosen = b->block[b->block_count - 1].cell.placement.initiator_cpu[0];
+	uint64_t responders = b->responders[b->responder_count - 1];
+	unsigned int others = 0;
+	int rc = 0;
+
+	if (responders == TM_EVERYBODY)
+		responders = cpus_left(b, TM_STATE_SPIN, 1);
+	b->from_in_label = true;
+	for (unsigned int i = 0; !rc && i < tm_topo_cpus(b->topo); i++) {
+		unsigned int cpu = tm_topo_cpu(b->topo, i);
+
+		if (cpu == chosen || tm_plan_is_isolated(b, cpu) || others == OTHER_FLOORS)
+			continue;
+		others++;
+		b->from = (int)cpu;
+		args->initiators = 1;
+		rc = add_states(b, args, responders);
+	}
+	b->from = -1;
+	b->from_in_label = false;
+	return rc;
+}
+
+/* From every CPU that was asked for. */
+static int add_rows(struct tm_plan_builder *b, struct tm_cell_args *args)
+{
+	const struct tm_workload *w = args->workload;
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < b->cpu_count; i++) {
+		b->from = (int)b->cpus[i];
+		b->from_in_label = b->cpu_count > 1;
+		rc = add_placed(b, args);
+	}
+	if (b->cpu_count)
+		return rc;
+	b->from = -1;
+	rc = add_placed(b, args);
+	if (!rc && w->floor && w->gate == TM_GATE_EVERY && b->q->size == TM_PLAN_DEFAULT &&
+	    !b->q->workload_count && !b->q->initiators && b->block_count && b->responder_count)
+		rc = add_other_floors(b, args);
+	return rc;
+}
+
 /* What the user, the plan's size or the descriptor says for parameter p. */
-static const char *sweep_of(const struct builder *b, const struct tm_param *p)
+static const char *sweep_of(const struct tm_plan_builder *b, const struct tm_param *p)
 {
 	/* Said twice: the last word counts, as for every other option. */
 	for (size_t i = b->q->param_count; i > 0; i--) {
@@ -273,7 +305,7 @@ static const char *sweep_of(const struct builder *b, const struct tm_param *p)
 }
 
 /* The product of all parameters' sweeps, the last varying fastest. */
-static int add_sweep(struct builder *b, struct tm_cell_args *args, unsigned int index)
+static int add_sweep(struct tm_plan_builder *b, struct tm_cell_args *args, unsigned int index)
 {
 	const struct tm_param *p = args->workload->params ? &args->workload->params[index] : NULL;
 	uint64_t *values = NULL;
@@ -291,7 +323,7 @@ static int add_sweep(struct builder *b, struct tm_cell_args *args, unsigned int 
 	return rc;
 }
 
-static int add_workload(struct builder *b, const struct tm_workload *w)
+static int add_workload(struct tm_plan_builder *b, const struct tm_workload *w)
 {
 	struct tm_cell_args args = {.workload = w, .memory_node = b->q->memory_node};
 	char why[192];
@@ -312,7 +344,7 @@ static bool wanted(const struct tm_plan_request *q, const struct tm_workload *w)
 	return false;
 }
 
-static int add_workloads(struct builder *b, bool floors)
+static int add_workloads(struct tm_plan_builder *b, bool floors)
 {
 	int rc = 0;
 
@@ -324,7 +356,7 @@ static int add_workloads(struct builder *b, bool floors)
 }
 
 /* Every name must be a workload, every parameter that of one of them. */
-static int check_names(const struct builder *b)
+static int check_names(const struct tm_plan_builder *b)
 {
 	const struct tm_plan_request *q = b->q;
 
@@ -356,100 +388,6 @@ static int check_names(const struct builder *b)
 	return 0;
 }
 
-/*
- * A list of CPU counts. "all" as the end of a range is the largest number; by
- * itself it is EVERYBODY where that is a value (*everybody), else as well.
- */
-static int expand_counts(struct builder *b, const char *name, const char *text, uint64_t least,
-			 uint64_t most, bool *everybody, uint64_t **values, size_t *count)
-{
-	struct tm_param p = {
-		.name = name, .unit = "CPUs", .kind = TM_PARAM_UINT, .min = least, .max = most};
-	char *copy = strdup(text), *plain = strdup(text), *rest = copy, *item, *all;
-	int rc = copy && plain ? 0 : -ENOMEM;
-
-	if (!rc && everybody) {
-		*plain = '\0';
-		while ((item = strsep(&rest, ","))) {
-			if (!strcmp(item, "all"))
-				*everybody = true;
-			else
-				sprintf(plain + strlen(plain), "%s%s", *plain ? "," : "", item);
-		}
-	}
-	while (!rc && (all = strstr(plain, "all")))
-		memcpy(all, "max", 3);
-	if (!rc && everybody && *everybody && !*plain) {
-		*values = NULL;
-		*count = 0;
-	} else if (!rc) {
-		rc = tm_list_parse(&p, plain, values, count, b->why, b->why_size);
-	}
-	free(copy);
-	free(plain);
-	if (rc == -ERANGE)
-		snprintf(b->why, b->why_size,
-			 "--%s %s: %u CPU%s can take part here, so %llu..%llu can be asked for",
-			 name, text, (unsigned int)(most + 1 - least),
-			 most + 1 - least == 1 ? "" : "s", (unsigned long long)least,
-			 (unsigned long long)most);
-	return rc;
-}
-
-/* The responders' list; EVERYBODY comes last. */
-static int expand_responders(struct builder *b, bool isolated)
-{
-	const struct tm_plan_request *q = b->q;
-	uint64_t cpus = tm_topo_cpus(b->topo) - (isolated ? 0 : q->isolated_count);
-	const char *text = q->responders;
-	bool everybody = false;
-	uint64_t *more;
-	int rc;
-
-	/* One responder and everybody: what the default plan asks about. */
-	if (!text)
-		text = cpus > 1 && !q->initiators ? "1,all" : "0";
-	rc = expand_counts(b, "responders", text, 0, cpus ? cpus - 1 : 0, &everybody,
-			   &b->responders, &b->responder_count);
-	if (rc || !everybody)
-		return rc;
-	more = realloc(b->responders, (b->responder_count + 1) * sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	b->responders = more;
-	b->responders[b->responder_count++] = EVERYBODY;
-	return 0;
-}
-
-static int expand_lists(struct builder *b)
-{
-	const struct tm_plan_request *q = b->q;
-	const struct tm_param states = {
-		.name = "state", .unit = "", .kind = TM_PARAM_CHOICE, .choices = state_choices};
-	const struct tm_param distances = {.name = "distance",
-					   .unit = "",
-					   .kind = TM_PARAM_CHOICE,
-					   .choices = distance_choices};
-	uint64_t cpus = tm_topo_cpus(b->topo) - q->isolated_count;
-	bool isolated = q->states && strstr(q->states, "isolated");
-	int rc = expand_responders(b, isolated);
-
-	if (!rc)
-		rc = expand_counts(b, "initiators", q->initiators ? q->initiators : "1", 1,
-				   cpus ? cpus : 1, NULL, &b->initiators, &b->initiator_count);
-	if (!rc)
-		rc = tm_list_parse(&states, q->states ? q->states : "spin", &b->states,
-				   &b->state_count, b->why, b->why_size);
-	if (!rc)
-		rc = tm_list_parse(&distances, q->distances ? q->distances : "any", &b->distances,
-				   &b->distance_count, b->why, b->why_size);
-	if (!rc && tm_order_parse(q->order ? q->order : "compact", &b->order)) {
-		snprintf(b->why, b->why_size, "--order: '%s' is none of compact, spread", q->order);
-		rc = -EINVAL;
-	}
-	return rc;
-}
-
 static uint64_t next_random(uint64_t *state)
 {
 	uint64_t z = *state += 0x9e3779b97f4a7c15ull; /* splitmix64: Steele et al. (2014) */
@@ -471,7 +409,7 @@ static void shuffle(struct tm_plan_cell *cells, size_t count, uint64_t *random)
 	}
 }
 
-static uint64_t choose_duration(const struct builder *b, unsigned int repeat)
+static uint64_t choose_duration(const struct tm_plan_builder *b, unsigned int repeat)
 {
 	uint64_t runs = (uint64_t)b->block_count * repeat, each;
 	uint64_t budget = b->q->size == TM_PLAN_QUICK ? QUICK_BUDGET_NS : DEFAULT_BUDGET_NS;
@@ -486,7 +424,7 @@ static uint64_t choose_duration(const struct builder *b, unsigned int repeat)
 }
 
 /* The block, `repeat` times, each in an order of its own. */
-static int repeat_block(struct builder *b)
+static int repeat_block(struct tm_plan_builder *b)
 {
 	static const unsigned int repeats[] = {
 		[TM_PLAN_QUICK] = 2, [TM_PLAN_DEFAULT] = 6, [TM_PLAN_FULL] = 10};
@@ -539,12 +477,12 @@ static bool has_row(const struct tm_plan *p)
 	return false;
 }
 
-static int build(struct builder *b)
+static int build(struct tm_plan_builder *b)
 {
 	int rc = check_names(b);
 
 	if (!rc)
-		rc = expand_lists(b);
+		rc = tm_plan_expand(b);
 	if (!rc)
 		rc = add_workloads(b, true);
 	if (!rc)
@@ -564,7 +502,7 @@ static int build(struct builder *b)
 int tm_plan_build(const struct tm_topo *topo, const struct tm_plan_request *request,
 		  struct tm_plan *out, char *why, size_t why_size)
 {
-	struct builder b = {
+	struct tm_plan_builder b = {
 		.topo = topo, .q = request, .out = out, .why = why, .why_size = why_size};
 	int rc;
 
@@ -575,6 +513,7 @@ int tm_plan_build(const struct tm_topo *topo, const struct tm_plan_request *requ
 	free(b.initiators);
 	free(b.states);
 	free(b.distances);
+	free(b.cpus);
 	/* Repeats share the block's placements: they are freed with repeat 0. */
 	if (!out->cells) {
 		for (size_t i = 0; i < b.block_count; i++)

@@ -36,8 +36,14 @@ struct tm_plan_request {
 	const char *states, *distances; /* lists of names */
 	const char *order;		/* "compact" or "spread" */
 	const char *initiators;		/* list of numbers, "all" */
-	int initiator_cpu, memory_node; /* -1: not said */
-	const unsigned int *isolated;	/* CPUs that are isolated or NOHZ_FULL */
+	/*
+	 * Where the first initiator sits: a list of CPUs, "all" for each in turn
+	 * (a row each); NULL: one is chosen, and the default plan takes the IPI
+	 * floor from a few others too.
+	 */
+	const char *initiator_cpus;
+	int memory_node;	      /* -1: not said */
+	const unsigned int *isolated; /* CPUs that are isolated or NOHZ_FULL */
 	size_t isolated_count;
 	uint64_t duration_ns, ops;
 	unsigned int repeat;

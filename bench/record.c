@@ -132,13 +132,26 @@ static json_t *cpu_list(const unsigned int *cpu, unsigned int count)
 	return list;
 }
 
+/* As tm_record_label(), and where the operation came from if rows differ in it. */
+static char *label_of(const struct tm_cell *c)
+{
+	char *plain = tm_record_label(&c->args), *from = NULL;
+
+	if (!plain || !c->from_in_label)
+		return plain;
+	if (asprintf(&from, "%s from CPU %u", plain, c->placement.initiator_cpu[0]) < 0)
+		from = NULL;
+	free(plain);
+	return from;
+}
+
 static json_t *build_cell(const struct tm_record_input *in)
 {
 	const struct tm_cell *c = in->cell;
 	const struct tm_workload *w = c->args.workload;
 	const struct tm_placement *at = &c->placement;
 	json_t *parameters = json_object(), *units = json_object();
-	char *label = tm_record_label(&c->args);
+	char *label = label_of(c);
 	char seed[24];
 	json_t *cell;
 

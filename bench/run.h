@@ -51,6 +51,7 @@ struct tm_cell {
 	uint64_t ops;		       /* measured operations; 0: duration decides */
 	unsigned int row;	       /* cells of one row are one line of the table */
 	unsigned int repeat;	       /* 0 .. */
+	bool from_in_label;	       /* rows differ in the CPU that initiates */
 	bool verify;		       /* run the oracle after measuring */
 };
 

@@ -143,8 +143,9 @@ static bool is_page_parameter(const json_t *cell, const char *key, const json_t 
  * do not fit above a small panel. NULL when out of memory.
  */
 static char *make_label(json_t *cell, const struct varying *v, bool with_pages,
-			bool with_responders)
+			bool with_responders, bool with_from)
 {
+	const char *from = strstr(text_of(cell, "label"), " from CPU ");
 	json_t *parameters = json_object_get(cell, "parameters"), *value;
 	json_int_t responders = integer_of(cell, "responders");
 	const char *key, *separator = " · ";
@@ -179,6 +180,8 @@ static char *make_label(json_t *cell, const struct varying *v, bool with_pages,
 	}
 	if (v->distance && responders)
 		fprintf(f, "%s%s", separator, text_of(cell, "distance"));
+	if (from && with_from)
+		fputs(from, f);
 	return fclose(f) ? NULL : out;
 }
 
@@ -204,14 +207,17 @@ static int describe_row(struct tm_plot_row *row, json_t *cell, const struct vary
 	json_t *value;
 	const char *key;
 
-	row->label = make_label(cell, v, true, true);
-	row->sweep_label = make_label(cell, v, false, true);
-	row->responder_label = make_label(cell, v, true, false);
+	row->label = make_label(cell, v, true, true, true);
+	row->sweep_label = make_label(cell, v, false, true, true);
+	row->responder_label = make_label(cell, v, true, false, true);
+	row->map_label = make_label(cell, v, true, false, false);
+	row->interrupts = strcmp(text_of(cell, "gate"), "none") != 0;
 	row->responders = (unsigned int)integer_of(cell, "responders");
 	json_object_foreach(json_object_get(cell, "parameters"), key,
 			    value) if (row->pages == 0 && is_page_parameter(cell, key, value))
 		row->pages = json_number_value(value);
-	return row->label && row->sweep_label && row->responder_label ? 0 : -ENOMEM;
+	return row->label && row->sweep_label && row->responder_label && row->map_label ? 0
+											: -ENOMEM;
 }
 
 /* Takes h: the run's own median, then its share of all. */
@@ -333,6 +339,7 @@ static int name_row(struct tm_plot_row *row, int role, json_t *cell, const struc
 	free(row->label);
 	free(row->sweep_label);
 	free(row->responder_label);
+	free(row->map_label);
 	return describe_row(row, cell, v);
 }
 
@@ -539,6 +546,7 @@ void tm_plot_data_free(struct tm_plot_data *d)
 		free(row->label);
 		free(row->sweep_label);
 		free(row->responder_label);
+		free(row->map_label);
 	}
 	free(d->rows);
 	free(d->caption[0]);

@@ -582,8 +582,17 @@ static int build_heatmap(const struct tm_plot_data *d, struct tm_figure *f)
 	size_t found;
 
 	for (size_t i = 0; i < d->count; i++) {
-		struct tm_panel *p = add_panel(f, d->rows[i].label);
+		struct tm_panel *p = NULL;
 
+		if (!d->rows[i].interrupts)
+			continue;
+		/* Rows from several CPUs are one map. */
+		for (size_t k = 0; k < f->count && !p; k++) {
+			if (!strcmp(f->panels[k].title, d->rows[i].map_label))
+				p = &f->panels[k];
+		}
+		if (!p)
+			p = add_panel(f, d->rows[i].map_label);
 		if (!p || collect_pairs(&d->rows[i], &p->series[0]))
 			return -ENOMEM;
 		if (!p->series[0].count)

@@ -55,6 +55,8 @@ struct tm_plot_row {
 	char *label;	       /* workload and parameters, state and responders where they vary */
 	char *sweep_label;     /* the same without the parameter counted in pages */
 	char *responder_label; /* the same as label without the responders */
+	char *map_label;       /* and without the initiator's CPU either */
+	bool interrupts;       /* the operation means to interrupt its responders */
 	double pages;	       /* value of that parameter; 0: there is none */
 	unsigned int responders;
 	struct tm_plot_cell cell[TM_PLOT_ROLES];

@@ -48,6 +48,7 @@ static unsigned int put_parameters(FILE *f, const struct tm_row *rows, size_t n,
 
 char *tm_table_label(const struct tm_row *rows, size_t n, size_t i, bool brief)
 {
+	const char *from;
 	char *text = NULL;
 	size_t size;
 	FILE *f;
@@ -59,6 +60,9 @@ char *tm_table_label(const struct tm_row *rows, size_t n, size_t i, bool brief)
 		return NULL;
 	fputs(rows[i].workload, f);
 	put_parameters(f, rows, n, i, false);
+	from = strstr(rows[i].label, " from CPU ");
+	if (from)
+		fputs(from, f);
 	if (!fclose(f))
 		return text;
 	free(text);

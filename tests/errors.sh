@@ -56,7 +56,7 @@ input 'more responders than CPUs' '--responders' munmap --responders "$cpus"
 input 'huge number of responders' '--responders' munmap --responders 99999999999999999999
 input 'unknown state' "'asleep' is none of" munmap --state asleep
 input 'unknown distance' "'far' is none of" munmap --distance far
-input 'no such initiator CPU' '4096' munmap --initiator-cpu 4096
+input 'no such initiator CPU' 'initiator-cpu' munmap --initiator-cpu 4096
 input 'no such node' '--memory-node\|node' munmap --memory-node 1000
 input 'no unit' 'with a unit' munmap --duration 5
 input 'endless duration' 'to 24h' munmap --duration 1000h

@@ -159,7 +159,7 @@ static struct tm_topo *machine(const char *source)
 }
 
 static const struct tm_plan_request basic = {
-	.initiator_cpu = -1, .memory_node = -1, .seed = 1, .size = TM_PLAN_DEFAULT, .verify = true};
+	.memory_node = -1, .seed = 1, .size = TM_PLAN_DEFAULT, .verify = true};
 
 static void test_rows_and_controls(void **state)
 {
@@ -170,16 +170,19 @@ static void test_rows_and_controls(void **state)
 
 	(void)state;
 	assert_int_equal(tm_plan_build(t, &basic, &p, why, sizeof(why)), 0);
-	/* ipi, zero; everyone; sweep with 1 and with 33 pages. "1,all" is one value here. */
-	assert_int_equal(p.row_count, 5);
-	assert_string_equal(p.rows[3].label, "sweep pages=1 kind=small");
-	assert_string_equal(p.rows[4].label, "sweep pages=33 kind=small");
+	/* ipi from both CPUs, zero; everyone; sweep with 1 and with 33 pages. "1,all"
+	 * is one value here. */
+	assert_int_equal(p.row_count, 6);
+	assert_string_equal(p.rows[0].label, "ipi");
+	assert_string_equal(p.rows[1].label, "ipi from CPU 1");
+	assert_string_equal(p.rows[4].label, "sweep pages=1 kind=small");
+	assert_string_equal(p.rows[5].label, "sweep pages=33 kind=small");
 	for (size_t i = 0; i < p.row_count; i++)
 		floors += p.rows[i].floor;
-	assert_int_equal(floors, 2);
+	assert_int_equal(floors, 3);
 	assert_int_equal(p.skip_count, 1);
 	assert_string_equal(p.skips[0].why, "there is no such thing here");
-	assert_int_equal(p.cell_count, 6 * (5 + 2 * 2));
+	assert_int_equal(p.cell_count, 6 * (6 + 2 * 2));
 	for (size_t i = 0; i < p.cell_count; i++) {
 		const struct tm_plan_cell *c = &p.cells[i];
 
@@ -419,6 +422,46 @@ static void test_several_initiators(void **state)
 	tm_topo_free(t);
 }
 
+/* From every CPU: a row each, which says so. */
+static void test_initiator_cpus(void **state)
+{
+	static const char *const good[] = {"sweep"};
+	struct tm_topo *t = machine("synthetic:pack:1 core:4 pu:1");
+	struct tm_plan_request q = basic;
+	unsigned int seen = 0;
+	struct tm_plan p;
+	char why[256];
+
+	(void)state;
+	q.workloads = good;
+	q.workload_count = 1;
+	q.responders = "all";
+	q.initiator_cpus = "all";
+	q.size = TM_PLAN_QUICK;
+	assert_int_equal(tm_plan_build(t, &q, &p, why, sizeof(why)), 0);
+	for (size_t i = 0; i < p.cell_count; i++) {
+		const struct tm_cell *c = &p.cells[i].cell;
+		char from[32];
+
+		snprintf(from, sizeof(from), " from CPU %u", c->placement.initiator_cpu[0]);
+		assert_non_null(strstr(p.rows[c->row].label, from));
+		assert_true(c->from_in_label);
+		seen |= 1u << c->placement.initiator_cpu[0];
+	}
+	assert_int_equal(seen, 15);
+	tm_plan_free(&p);
+	q.initiator_cpus = "2";
+	assert_int_equal(tm_plan_build(t, &q, &p, why, sizeof(why)), 0);
+	for (size_t i = 0; i < p.cell_count; i++) {
+		assert_int_equal(p.cells[i].cell.placement.initiator_cpu[0], 2);
+		assert_false(p.cells[i].cell.from_in_label);
+	}
+	tm_plan_free(&p);
+	q.initiator_cpus = "4";
+	expect_error(t, &q, -ERANGE, "--initiator-cpu");
+	tm_topo_free(t);
+}
+
 static void test_many_responders(void **state)
 {
 	static const char *const good[] = {"sweep"};
@@ -451,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_isolated),
 		cmocka_unit_test(test_controls_sit_alike),
 		cmocka_unit_test(test_several_initiators),
+		cmocka_unit_test(test_initiator_cpus),
 		cmocka_unit_test(test_many_responders),
 	};
 
