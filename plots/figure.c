@@ -613,8 +613,12 @@ static int build_heatmap(const struct tm_plot_data *d, struct tm_figure *f)
 	}
 	snprintf(f->left_out, sizeof(f->left_out), "no valid run has deliveries by responder");
 	if (found > f->count)
-		snprintf(f->note, sizeof(f->note), "%zu of %zu rows: those with most pairs of CPUs",
-			 f->count, found);
+		snprintf(f->note, sizeof(f->note),
+			 "known to 12%%; %zu of %zu rows: those with most pairs of CPUs", f->count,
+			 found);
+	else
+		snprintf(f->note, sizeof(f->note),
+			 "known to 12%%: the slots of the per-CPU histograms");
 	return 0;
 }
 
