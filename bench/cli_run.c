@@ -92,12 +92,18 @@ struct arguments {
 	struct tm_param_text params[PARAMS_MAX];
 	const char *workloads[WORKLOADS_MAX];
 	const char *out;
-	bool json, csv, no_plots;
+	bool json, csv, no_plots, quick, full;
 };
 
 static int usage(const char *option, const char *value, const char *want)
 {
 	tm_error("run: --%s '%s': %s", option, value, want);
+	return TM_EXIT_USAGE;
+}
+
+static int together(const char *one, const char *other)
+{
+	tm_error("run: --%s and --%s do not go together", one, other);
 	return TM_EXIT_USAGE;
 }
 
@@ -222,9 +228,11 @@ static void flag_option(struct arguments *a, enum option o)
 	switch (o) {
 	case OPT_QUICK:
 		s->plan.size = TM_PLAN_QUICK;
+		a->quick = true;
 		break;
 	case OPT_FULL:
 		s->plan.size = TM_PLAN_FULL;
+		a->full = true;
 		break;
 	case OPT_DRY_RUN:
 		s->dry_run = true;
@@ -278,7 +286,11 @@ static int parse(struct arguments *a, int argc, char **argv)
 	if (q->workload_count)
 		q->workloads = a->workloads;
 	if (!rc && a->json && a->csv)
-		rc = usage("csv", "", "not together with --json");
+		rc = together("json", "csv");
+	if (!rc && a->quick && a->full)
+		rc = together("quick", "full");
+	if (!rc && a->session.dry_run && (a->json || a->csv))
+		rc = together("dry-run", a->json ? "json" : "csv");
 	return rc;
 }
 

@@ -42,19 +42,27 @@ static int compare_u64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+uint64_t tm_clock_step(uint64_t *differences, size_t count)
+{
+	qsort(differences, count, sizeof(*differences), compare_u64);
+	return count ? differences[count / 4] : 0;
+}
+
 static void measure_pair(struct tm_clock *c)
 {
 	static _Thread_local uint64_t d[PAIRS];
 	uint64_t last = tm_ticks();
+	size_t n = 0;
 
-	c->resolution_ticks = UINT64_MAX;
-	for (int i = 0; i < PAIRS; i++) {
+	/* A coarse counter shows the same value many times in a row. */
+	for (int i = 0; i < 100 * PAIRS && n < PAIRS; i++) {
 		uint64_t now = tm_ticks();
 
-		if (now != last && now - last < c->resolution_ticks)
-			c->resolution_ticks = now - last;
+		if (now != last)
+			d[n++] = now - last;
 		last = now;
 	}
+	c->resolution_ticks = tm_clock_step(d, n);
 	for (int i = 0; i < PAIRS; i++) {
 		uint64_t begin = tm_ticks_begin();
 

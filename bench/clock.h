@@ -6,14 +6,23 @@
 #ifndef TLBMARK_CLOCK_H
 #define TLBMARK_CLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct tm_clock {
 	double hz;		   /* ticks a second */
 	double hz_error;	   /* half-width of what hz may be off by, relative */
 	uint64_t pair_ticks;	   /* median of tm_ticks_end() - tm_ticks_begin(), back to back */
-	uint64_t resolution_ticks; /* smallest step seen between two reads */
+	uint64_t resolution_ticks; /* its step: tm_clock_step() of two reads */
 };
+
+/*
+ * What can be told apart, from differences between neighbouring reads, zeros
+ * left out: their lower quartile. Not the smallest: a counter that moves by 26
+ * (AMD family 1Ah) still never shows one value twice, so that a read between
+ * two of its steps adds 1. Sorts them. 0 without any.
+ */
+uint64_t tm_clock_step(uint64_t *differences, size_t count);
 
 /*
  * Measures against CLOCK_MONOTONIC for about 20 ms on the calling CPU.

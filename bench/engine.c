@@ -322,7 +322,8 @@ static int make_scratch(struct tm_engine *e)
 	unsigned int n = e->responders.count;
 
 	/* Responders that sleep show no gaps: nothing to attribute. */
-	e->fold = tm_fold_new(e->batch_limit, tm_state_spins(e->cell->state) ? n : 0);
+	e->fold = tm_fold_new(e->batch_limit, tm_state_spins(e->cell->state) ? n : 0,
+			      tm_probe_has_events(e->context->probe));
 	e->gaps = calloc(RING_GAPS, sizeof(*e->gaps));
 	e->events = calloc(EVENTS_MAX, sizeof(*e->events));
 	e->tick_events = calloc(EVENTS_MAX, sizeof(*e->tick_events));

@@ -25,6 +25,7 @@ struct cell {
 struct tm_fold {
 	size_t capacity, count;
 	unsigned int responders;
+	bool probed; /* a delivery without a handler is none */
 	const struct tm_sample *samples;
 	uint8_t *flags;		/* [capacity] */
 	uint64_t *last_gap_end; /* [capacity], over all responders */
@@ -32,11 +33,10 @@ struct tm_fold {
 	struct cell *cells;	/* [responders][capacity] */
 	struct {
 		uint64_t gaps_in, gaps_out;
-		bool handlers; /* the probe saw some on this CPU */
-	} * totals;	       /* [responders], of the batch */
+	} * totals; /* [responders], of the batch */
 };
 
-struct tm_fold *tm_fold_new(size_t operations, unsigned int responders)
+struct tm_fold *tm_fold_new(size_t operations, unsigned int responders, bool probed)
 {
 	struct tm_fold *f = calloc(1, sizeof(*f));
 
@@ -44,6 +44,7 @@ struct tm_fold *tm_fold_new(size_t operations, unsigned int responders)
 		return NULL;
 	f->capacity = operations;
 	f->responders = responders;
+	f->probed = probed;
 	f->flags = calloc(operations, sizeof(*f->flags));
 	f->last_gap_end = calloc(operations, sizeof(*f->last_gap_end));
 	f->send = calloc(operations, sizeof(*f->send));
@@ -194,28 +195,29 @@ static void fold_events(struct tm_fold *f, unsigned int i, const struct tm_tick_
 	}
 }
 
-static bool has_handler(const struct tm_tick_event *events, size_t count)
-{
-	for (size_t e = 0; e < count; e++) {
-		if (events[e].kind == TM_EVENT_ENTRY)
-			return true;
-	}
-	return false;
-}
-
-/* Gaps inside operations of which the kernel knows nothing. */
-static void fold_unexplained(struct tm_fold *f, const struct tm_gap *gaps, size_t gap_count,
-			     const struct tm_tick_event *events, size_t event_count, uint64_t slack)
+/*
+ * What is in the gaps that begin inside operations: nothing of the kernel's,
+ * or something of its that is no handler, even if after the operation's end.
+ */
+static void fold_contents(struct tm_fold *f, const struct tm_gap *gaps, size_t gap_count,
+			  const struct tm_tick_event *events, size_t event_count, uint64_t slack)
 {
 	size_t op = 0, e = 0;
 
 	for (size_t g = 0; g < gap_count; g++) {
+		bool disturbed = true;
+
 		op = seek(f, op, gaps[g].start);
 		if (!inside(f, op, gaps[g].start))
 			continue;
 		while (e < event_count && events[e].ticks + slack < gaps[g].start)
 			e++;
-		if (e == event_count || events[e].ticks > gaps[g].end + slack)
+		for (size_t k = e; k < event_count && events[k].ticks <= gaps[g].end + slack; k++) {
+			disturbed = events[k].kind == TM_EVENT_DISTURB;
+			if (disturbed)
+				break;
+		}
+		if (disturbed)
 			f->flags[op] |= OP_DISTURBED;
 	}
 }
@@ -229,9 +231,8 @@ void tm_fold_responder(struct tm_fold *f, unsigned int i, const struct tm_gap *g
 	memset(cells, 0, f->count * sizeof(*cells));
 	fold_gaps(f, i, gaps, gap_count);
 	fold_events(f, i, events, event_count, slack_ticks);
-	f->totals[i].handlers = has_handler(events, event_count);
-	if (f->totals[i].handlers)
-		fold_unexplained(f, gaps, gap_count, events, event_count, slack_ticks);
+	if (f->probed)
+		fold_contents(f, gaps, gap_count, events, event_count, slack_ticks);
 	for (size_t op = 0; op < f->count; op++) {
 		const struct cell *c = &cells[op];
 
@@ -260,17 +261,25 @@ static void count_split(const struct tm_fold *f, size_t op, struct tm_result *r)
 	r->valid_in_gap += !(flags & OP_HANDLER_OUTSIDE);
 }
 
+/* Where the kernel tells, a gap without a handler delivers nothing. */
+static bool is_delivered(const struct tm_fold *f, const struct cell *c)
+{
+	return c->first_gap && (c->entry || !f->probed);
+}
+
 /* A valid operation's parts, into the histograms. */
 static void record_split(const struct tm_fold *f, size_t op, struct tm_result *r,
 			 struct tm_hist **delivery, struct tm_hist **stolen)
 {
 	uint64_t begin = op_begin(f, op);
+	bool any = false;
 
 	for (unsigned int i = 0; i < f->responders; i++) {
 		const struct cell *c = &f->cells[i * f->capacity + op];
 
-		if (!c->first_gap)
+		if (!is_delivered(f, c))
 			continue;
+		any = true;
 		tm_hist_record(tm_result_hist(r, TM_METRIC_DELIVERY), c->first_gap - begin);
 		tm_hist_record(tm_result_hist(r, TM_METRIC_STOLEN), c->stolen);
 		tm_hist_record(delivery[i], c->first_gap - begin);
@@ -283,7 +292,7 @@ static void record_split(const struct tm_fold *f, size_t op, struct tm_result *r
 	}
 	/* A return before the last gap's end is no time at all: counted by
 	 * valid_positive, recorded as the 0 that it is in this metric. */
-	if (f->last_gap_end[op])
+	if (any)
 		tm_hist_record(tm_result_hist(r, TM_METRIC_RETURN),
 			       op_end(f, op) > f->last_gap_end[op]
 				       ? op_end(f, op) - f->last_gap_end[op]
@@ -300,8 +309,7 @@ static void count_delivered(const struct tm_fold *f, size_t op, struct tm_result
 	for (unsigned int i = 0; i < f->responders; i++) {
 		const struct cell *c = &f->cells[i * f->capacity + op];
 
-		/* Where the kernel tells, a gap by a timer tick delivers nothing. */
-		if (!c->first_gap || (f->totals[i].handlers && !c->entry))
+		if (!is_delivered(f, c))
 			continue;
 		r->deliveries++;
 		rows[i].delivered++;

@@ -9,8 +9,9 @@
  * inside. An operation is disturbed, whatever came out of it, if
  * - a gap that began earlier reaches in: the responder was not in its state;
  * - the probe saw another interrupt or a context switch on a CPU taking part;
- * - a gap inside holds no event of the kernel at all: what took that CPU was
- *   below the kernel, a hypervisor or the firmware.
+ * - a gap that begins inside holds no event of the kernel at all: what took
+ *   that CPU was below the kernel, a hypervisor or the firmware; or it holds
+ *   another interrupt or a context switch, even after the operation's end.
  */
 #ifndef TLBMARK_FOLD_H
 #define TLBMARK_FOLD_H
@@ -29,8 +30,11 @@ struct tm_tick_event {
 
 struct tm_fold; /* scratch for batches of up to `operations` */
 
-/* NULL when out of memory. `responders`: those that show gaps. */
-struct tm_fold *tm_fold_new(size_t operations, unsigned int responders);
+/*
+ * NULL when out of memory. `responders`: those that show gaps. `probed`: the
+ * events tell of every handler, so a gap without one is no delivery.
+ */
+struct tm_fold *tm_fold_new(size_t operations, unsigned int responders, bool probed);
 void tm_fold_free(struct tm_fold *f);
 
 /* A new batch; the samples stay the caller's until tm_fold_end(). */
@@ -46,8 +50,7 @@ void tm_fold_initiator(struct tm_fold *f, const struct tm_tick_event *events, si
 /*
  * What responder i saw and what the probe saw on its CPU, both in time order.
  * `slack_ticks`: how far gaps and events may be apart because of the clocks'
- * bounds. Without any handler among the events (no probe, or it lost them)
- * gaps are not asked for an explanation. Call for each responder once a batch.
+ * bounds. Call for each responder once a batch.
  */
 void tm_fold_responder(struct tm_fold *f, unsigned int i, const struct tm_gap *gaps,
 		       size_t gap_count, const struct tm_tick_event *events, size_t event_count,

@@ -315,6 +315,11 @@ static int add_sweep(struct tm_plan_builder *b, struct tm_cell_args *args, unsig
 	if (!p || !p->name)
 		return add_rows(b, args);
 	rc = tm_list_parse(p, sweep_of(b, p), &values, &count, b->why, b->why_size);
+	if (rc && rc != -ENOMEM) {
+		size_t n = strlen(b->why);
+
+		snprintf(b->why + n, b->why_size - n, " (%s)", args->workload->name);
+	}
 	for (size_t i = 0; !rc && i < count; i++) {
 		args->values[index] = values[i];
 		rc = add_sweep(b, args, index + 1);

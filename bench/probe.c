@@ -26,6 +26,11 @@ static const char *const kind_names[] = {
 	[TM_PROBE_AUTO] = "auto",
 };
 
+bool tm_probe_has_events(const struct tm_probe *p)
+{
+	return p->ops && p->ops->abilities(p->state).events;
+}
+
 const char *tm_probe_kind_name(enum tm_probe_kind k)
 {
 	return kind_names[k];

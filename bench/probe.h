@@ -11,6 +11,7 @@
 #ifndef TLBMARK_PROBE_H
 #define TLBMARK_PROBE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -68,6 +69,8 @@ struct tm_probe;
 int tm_probe_open(enum tm_probe_kind wanted, struct tm_probe **out, char *why, size_t why_size);
 void tm_probe_close(struct tm_probe *p);
 enum tm_probe_kind tm_probe_kind(const struct tm_probe *p);
+/* Does it tell of every handler, with its time? */
+bool tm_probe_has_events(const struct tm_probe *p);
 const char *tm_probe_kind_name(enum tm_probe_kind k); /* "bpf", "perf", "gaps", "auto" */
 int tm_probe_kind_parse(const char *name, enum tm_probe_kind *out);
 

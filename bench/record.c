@@ -517,9 +517,8 @@ static void judge_control(const struct tm_record_input *in, const struct derived
 	else if (r->have_tlb_interrupts && r->tlb_interrupts > TM_CONTROL_STRAYS &&
 		 d->tlb_interrupts_per_op > TM_CONTROL_IPIS_MAX)
 		say(warnings,
-		    "%.3f TLB interrupts an operation, outside of the operations of this control:"
-		    " other processes, or the preparation",
-		    d->tlb_interrupts_per_op);
+		    "TLB interrupts between the operations of a control: other processes, or"
+		    " its preparation");
 }
 
 static void judge_operations(const struct tm_record_input *in, json_t *reasons)

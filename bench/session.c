@@ -22,6 +22,7 @@ enum {
 	WHY = 512,
 	COST_PAIRS = 3, /* runs with and without the probe */
 	COST_CELL_NS = 60000000,
+	COST_OPS_MIN = 100,   /* in each of them */
 	RUN_GRACE_MS = 60000, /* beyond the measured time: setup, slow operations, oracle */
 };
 #define PROBE_COST_MAX 1.05 /* then the run says so */
@@ -41,7 +42,8 @@ struct session {
 	json_t *environment;
 	unsigned int *isolated;
 	char probe_why[WHY], why[WHY];
-	const char *warnings[4];
+	const char *warnings[4]; /* NULL-terminated; the first `warned` are of every run */
+	size_t warned;
 	char cost_warning[128];
 };
 
@@ -56,7 +58,8 @@ static void on_signal(int number)
 
 static void handle_signals(void (*handler)(int))
 {
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	static const int signals[] = {SIGINT,  SIGTERM, SIGHUP,	   SIGQUIT, SIGUSR1,
+				      SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU};
 	struct sigaction sa = {.sa_handler = handler};
 
 	sigemptyset(&sa.sa_mask);
@@ -114,10 +117,15 @@ static int make_plan(struct session *s)
 
 static void print_plan(const struct session *s)
 {
-	printf("%zu rows, %zu runs (%u repeats), %.0f ms each, about %.0f s in all, seed %" PRIu64
-	       "\n",
-	       s->plan.row_count, s->plan.cell_count, s->plan.repeat,
-	       (double)s->plan.duration_ns / 1e6, (double)s->plan.estimate_ns / 1e9, s->plan.seed);
+	printf("%zu rows, %zu runs (%u repeats), ", s->plan.row_count, s->plan.cell_count,
+	       s->plan.repeat);
+	if (s->o->plan.ops)
+		printf("%" PRIu64 " operations%s", s->o->plan.ops,
+		       s->plan.duration_ns ? " or " : " each, ");
+	if (s->plan.duration_ns)
+		printf("%.0f ms each, ", (double)s->plan.duration_ns / 1e6);
+	printf("at least %.0f s in all, seed %" PRIu64 "\n", (double)s->plan.estimate_ns / 1e9,
+	       s->plan.seed);
 	for (size_t i = 0; i < s->plan.cell_count; i++) {
 		const struct tm_cell *c = &s->plan.cells[i].cell;
 
@@ -163,11 +171,56 @@ static int set_knobs(struct session *s)
 	return TM_EXIT_OK;
 }
 
+/*
+ * Opens the probe and tries it: one that was found by itself and does not
+ * start (no /sys, say) gives way to the gaps alone.
+ */
+static int open_probe(struct session *s)
+{
+	unsigned int n = tm_topo_cpus(s->topo), cpus[n];
+	struct tm_probe_counts counts;
+	char why[WHY];
+	int rc;
+
+	if (tm_probe_open(s->o->probe, &s->probe, s->probe_why, sizeof(s->probe_why))) {
+		tm_error("%s", s->probe_why);
+		return TM_EXIT_CANNOT;
+	}
+	for (unsigned int i = 0; i < n; i++)
+		cpus[i] = tm_topo_cpu(s->topo, i);
+	rc = tm_probe_attach(s->probe);
+	if (!rc)
+		rc = tm_probe_start(s->probe, cpus, n);
+	if (!rc)
+		rc = tm_probe_stop(s->probe, &counts);
+	if (!rc)
+		return TM_EXIT_OK;
+	snprintf(why, sizeof(why), "the %s probe does not start: %s",
+		 tm_probe_kind_name(tm_probe_kind(s->probe)), strerror(-rc));
+	if (s->o->probe != TM_PROBE_AUTO) {
+		tm_error("%s", why);
+		return TM_EXIT_CANNOT;
+	}
+	tm_probe_close(s->probe);
+	s->probe = NULL;
+	rc = tm_probe_open(TM_PROBE_NONE, &s->probe, s->probe_why, sizeof(s->probe_why));
+	snprintf(s->probe_why, sizeof(s->probe_why), "%s", why);
+	return rc ? TM_EXIT_CANNOT : TM_EXIT_OK;
+}
+
 static int open_all(struct session *s)
 {
 	unsigned int recovered = 0;
 	int status = TM_EXIT_OK;
 
+	if (s->o->background) {
+		int rc = tm_background_check(s->o->background, s->why, sizeof(s->why));
+
+		if (rc)
+			tm_error("%s", s->why);
+		if (rc)
+			return rc == -EINVAL ? TM_EXIT_USAGE : TM_EXIT_CANNOT;
+	}
 	if (tm_sysstate_open(s->o->state_directory, &s->state, &recovered, s->why, sizeof(s->why)))
 		return cannot(s);
 	if (recovered && !s->o->quiet)
@@ -182,23 +235,15 @@ static int open_all(struct session *s)
 		tm_error("the " TM_ARCH_COUNTER " does not advance: nothing can be timed here");
 		return TM_EXIT_CANNOT;
 	}
-	if (tm_probe_open(s->o->probe, &s->probe, s->probe_why, sizeof(s->probe_why))) {
-		tm_error("%s", s->probe_why);
-		return TM_EXIT_CANNOT;
-	}
-	if (tm_probe_attach(s->probe)) {
-		tm_error("the %s probe cannot be attached; try --probe none",
-			 tm_probe_kind_name(tm_probe_kind(s->probe)));
-		return TM_EXIT_CANNOT;
-	}
+	status = open_probe(s);
+	if (status)
+		return status;
 	s->environment = tm_environment(s->topo);
 	s->result = tm_result_new(s->plan.max_responders);
 	if (!s->environment || !s->result) {
 		tm_error("out of memory");
 		return TM_EXIT_CANNOT;
 	}
-	if (s->o->background && tm_background_check(s->o->background, s->why, sizeof(s->why)))
-		return cannot(s);
 	return TM_EXIT_OK;
 }
 
@@ -264,7 +309,8 @@ static void measure_probe_cost(struct session *s)
 
 		if (with ? tm_probe_attach(s->probe) : (tm_probe_detach(s->probe), 0))
 			goto out;
-		if (run_cell(s, &c) || s->result->error || !s->result->ops)
+		/* Operations too long for this tell nothing of the probe either. */
+		if (run_cell(s, &c) || s->result->error || s->result->ops < COST_OPS_MIN)
 			goto out;
 		p50[with][k / 2] = tm_ticks_to_ns(
 			&s->clock,
@@ -281,7 +327,7 @@ static void measure_probe_cost(struct session *s)
 			 "the probe makes the operation %.1f%% slower (p50); --probe none measures "
 			 "without",
 			 100 * (best[1] / best[0] - 1));
-		s->warnings[0] = s->cost_warning;
+		s->warnings[s->warned++] = s->cost_warning;
 		if (!s->o->quiet)
 			tm_error("note: %s", s->cost_warning);
 	}
@@ -382,7 +428,9 @@ static int run_loaded(struct session *s, const struct tm_cell *c, char **metrics
 		return rc;
 	}
 	rc = run_cell(s, c);
-	tm_background_stop(load, metrics);
+	s->warnings[s->warned] = tm_background_stop(load, metrics) == -ECANCELED
+					 ? "the background load ended before the run did"
+					 : NULL;
 	return rc;
 }
 

@@ -213,7 +213,7 @@ static int cmd_show(int argc, char **argv)
 	struct tm_store *store;
 	char path[4096], why[768];
 	bool done = false, lost;
-	int rc, error;
+	int rc;
 
 	rc = parse(&w, &r, &done);
 	if (rc || done)
@@ -227,14 +227,10 @@ static int cmd_show(int argc, char **argv)
 		return TM_EXIT_CANNOT;
 	}
 	rc = show(store, &r, why, sizeof(why));
-	/* An output that takes no more is main()'s to report, with the errno of now. */
+	/* An output that takes no more is main()'s to report. */
 	lost = fflush(stdout) || ferror(stdout);
-	error = errno;
 	tm_store_close(store);
-	errno = error;
-	if (lost)
-		return TM_EXIT_CANNOT;
-	return rc ? say(rc, why) : TM_EXIT_OK;
+	return rc && !lost ? say(rc, why) : TM_EXIT_OK;
 }
 
 const struct tm_command tm_command_show = {

@@ -64,7 +64,9 @@ input 'no operations' 'whole number' munmap --ops 0
 input 'more repeats than an interval takes' 'from 1 to 256' munmap --repeat 257
 input 'bad seed' 'whole number' munmap --seed x
 input 'bad probe' 'none of auto' munmap --probe magic
-input 'both formats' 'not together' munmap --json --csv
+input 'both formats' 'do not go together' munmap --json --csv
+input 'both sizes' 'do not go together' munmap --quick --full
+input 'unknown load' 'nonsense' null --ops 1 --background nonsense
 refuses 'no store yet' 3 'no store there' "$tlbmark" show last
 refuses 'list of an unknown workload' 2 "unknown workload" "$tlbmark" list mumap
 

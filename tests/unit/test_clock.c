@@ -36,6 +36,21 @@ static void test_calibration(void **state)
 		    tm_ns_to_ticks(&c, tm_ticks_to_ns(&c, 1e6)) <= 1000001);
 }
 
+static void test_step(void **state)
+{
+	uint64_t d[1000];
+
+	(void)state;
+	/* A counter that moves by 26, read quickly, now and then between two steps. */
+	for (int i = 0; i < 1000; i++)
+		d[i] = i % 10 == 5 ? 1 : i % 3 ? 26 : 52;
+	assert_int_equal(tm_clock_step(d, 1000), 26);
+	assert_int_equal(tm_clock_step(d, 0), 0);
+	for (int i = 0; i < 1000; i++)
+		d[i] = 1;
+	assert_int_equal(tm_clock_step(d, 1000), 1);
+}
+
 static void test_order(void **state)
 {
 	uint64_t last = 0;
@@ -78,6 +93,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_calibration),
+		cmocka_unit_test(test_step),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_offset),
 	};

@@ -21,9 +21,9 @@ struct world {
 };
 
 /* Operations at 1000, 2000, 3000, 4000, each 400 ticks long, all armed. */
-static void make(struct world *w, unsigned int responders)
+static void make_probed(struct world *w, unsigned int responders, bool probed)
 {
-	w->fold = tm_fold_new(OPS, responders);
+	w->fold = tm_fold_new(OPS, responders, probed);
 	w->result = tm_result_new(2);
 	assert_non_null(w->fold);
 	assert_non_null(w->result);
@@ -35,6 +35,11 @@ static void make(struct world *w, unsigned int responders)
 		w->samples[i] = (struct tm_sample){.begin_ticks = FIRST + (uint64_t)i * STEP,
 						   .op_ticks = LENGTH};
 	tm_fold_begin(w->fold, w->samples, OPS);
+}
+
+static void make(struct world *w, unsigned int responders)
+{
+	make_probed(w, responders, false);
 }
 
 static void end(struct world *w)
@@ -224,7 +229,7 @@ static void test_unexplained_gaps(void **state)
 	struct world w;
 
 	(void)state;
-	make(&w, 1);
+	make_probed(&w, 1, true);
 	tm_fold_responder(w.fold, 0, gaps, 5, there, 8, 0);
 	end(&w);
 	assert_int_equal(w.result->ops_disturbed, 2);
@@ -232,7 +237,7 @@ static void test_unexplained_gaps(void **state)
 	assert_int_equal(w.result->deliveries, 4);
 	unmake(&w);
 
-	make(&w, 1); /* the third is explained where the clocks may be 10 apart */
+	make_probed(&w, 1, true); /* the third is explained where the clocks may be 10 apart */
 	tm_fold_responder(w.fold, 0, gaps, 5, there, 8, 10);
 	end(&w);
 	assert_int_equal(w.result->ops_disturbed, 1);
@@ -255,11 +260,20 @@ static void test_timer_is_no_delivery(void **state)
 	struct world w;
 
 	(void)state;
-	make(&w, 1);
+	make_probed(&w, 1, true);
 	tm_fold_responder(w.fold, 0, gaps, 2, there, 3, 0);
 	end(&w);
 	assert_int_equal(w.result->deliveries, 1);
 	assert_int_equal(w.result->ops_disturbed, 1);
+	unmake(&w);
+	make_probed(&w, 1, true); /* begun inside, explained only after the end */
+	tm_fold_responder(w.fold, 0, (struct tm_gap[]){{1350, 1600}}, 1,
+			  (struct tm_tick_event[]){{1500, TM_EVENT_DISTURB, TM_DISTURB_SWITCH}}, 1,
+			  0);
+	end(&w);
+	assert_int_equal(w.result->ops_disturbed, 1);
+	assert_int_equal(w.result->deliveries, 0);
+	assert_int_equal(tm_result_hist(w.result, TM_METRIC_STOLEN)->count, 0);
 	unmake(&w);
 	make(&w, 1); /* only the probe can tell them apart */
 	tm_fold_responder(w.fold, 0, gaps, 2, NULL, 0, 0);
