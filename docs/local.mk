@@ -2,8 +2,10 @@
 TM_DOCS = \
 	docs/adding-a-workload.md \
 	docs/architecture.md \
+	docs/images/split.png \
 	docs/method.md \
-	docs/records.md
+	docs/records.md \
+	docs/status.md
 EXTRA_DIST += $(TM_DOCS)
 
 # Printed by the program from its own tables, so they cannot disagree with it.
