@@ -11,7 +11,7 @@
 
 enum { PAIRS = 1001, CALIBRATION_NS = 20000000 };
 
-static uint64_t monotonic_ns(void)
+uint64_t tm_monotonic_ns(void)
 {
 	struct timespec ts;
 
@@ -24,7 +24,7 @@ void tm_clock_pair(struct tm_clock_pair *p)
 	p->slack_ticks = UINT64_MAX;
 	for (int i = 0; i < 8; i++) {
 		uint64_t before = tm_ticks_begin();
-		uint64_t ns = monotonic_ns();
+		uint64_t ns = tm_monotonic_ns();
 		uint64_t after = tm_ticks_end();
 
 		if (after - before < p->slack_ticks) {
@@ -42,9 +42,14 @@ static int compare_u64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+void tm_sort_u64(uint64_t *values, size_t count)
+{
+	qsort(values, count, sizeof(*values), compare_u64);
+}
+
 uint64_t tm_clock_step(uint64_t *differences, size_t count)
 {
-	qsort(differences, count, sizeof(*differences), compare_u64);
+	tm_sort_u64(differences, count);
 	return count ? differences[count / 4] : 0;
 }
 
@@ -68,7 +73,7 @@ static void measure_pair(struct tm_clock *c)
 
 		d[i] = tm_ticks_end() - begin;
 	}
-	qsort(d, PAIRS, sizeof(d[0]), compare_u64);
+	tm_sort_u64(d, PAIRS);
 	c->pair_ticks = d[PAIRS / 2];
 }
 

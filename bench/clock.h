@@ -40,6 +40,10 @@ static inline uint64_t tm_ns_to_ticks(const struct tm_clock *c, double ns)
 	return (uint64_t)(ns * c->hz / 1e9);
 }
 
+uint64_t tm_monotonic_ns(void); /* CLOCK_MONOTONIC */
+
+void tm_sort_u64(uint64_t *values, size_t count); /* ascending */
+
 /*
  * Where CLOCK_MONOTONIC stood at a counter value, so that kernel timestamps
  * (bpf_ktime_get_ns) can be laid beside ours. `slack_ticks`: how long taking

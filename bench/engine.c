@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -33,14 +32,6 @@ enum {
 };
 
 /* ---- batches ---- */
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static uint64_t ns_to_ticks(const struct tm_engine *e, double ns)
 {
@@ -145,7 +136,7 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 static size_t warm_up(struct tm_engine *e, struct tm_initiator *in)
 {
 	const struct tm_cell *c = e->cell;
-	uint64_t begin = monotonic_ns(), least = c->duration_ns / 10, most = c->duration_ns / 2;
+	uint64_t begin = tm_monotonic_ns(), least = c->duration_ns / 10, most = c->duration_ns / 2;
 	size_t batch = 1;
 	uint64_t ops = 0, spent;
 
@@ -158,7 +149,7 @@ static size_t warm_up(struct tm_engine *e, struct tm_initiator *in)
 	do {
 		batch = run_batch(e, in, batch, false);
 		ops += in->t.count;
-		spent = monotonic_ns() - begin;
+		spent = tm_monotonic_ns() - begin;
 		/* A count was asked for: the warm-up is no longer than that. */
 		if (!c->duration_ns && ops >= c->ops)
 			break;
@@ -214,7 +205,7 @@ static void begin_phase(struct tm_engine *e, struct before *b)
 		*tm_probe_in_operation(e->context->probe) = 1;
 	tm_clock_pair(&e->pair);
 	b->switches = involuntary_switches();
-	b->start_ns = monotonic_ns();
+	b->start_ns = tm_monotonic_ns();
 	e->end_ticks =
 		tm_ticks() + ns_to_ticks(e, (double)(e->cell->duration_ns ? e->cell->duration_ns
 									  : TM_RUN_LIMIT_NS));
@@ -225,7 +216,7 @@ static void end_phase(struct tm_engine *e, const struct before *b)
 	struct tm_result *r = e->r;
 	uint64_t after;
 
-	r->elapsed_ns = monotonic_ns() - b->start_ns;
+	r->elapsed_ns = tm_monotonic_ns() - b->start_ns;
 	r->context_switches = involuntary_switches() - b->switches;
 	*tm_probe_in_operation(e->context->probe) = 0;
 	tm_probe_stop(e->context->probe, &r->probe);

@@ -3,27 +3,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "progress.h"
 
 enum { BAR = 24 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 void tm_progress_begin(struct tm_progress *p, size_t total, bool quiet)
 {
 	p->shown = !quiet && isatty(STDERR_FILENO);
 	p->done = 0;
 	p->total = total;
-	p->start_ns = now_ns();
+	p->start_ns = tm_monotonic_ns();
 }
 
 static int columns(void)
@@ -35,7 +27,7 @@ static int columns(void)
 
 void tm_progress_step(struct tm_progress *p, const char *label)
 {
-	uint64_t spent = now_ns() - p->start_ns, left = 0;
+	uint64_t spent = tm_monotonic_ns() - p->start_ns, left = 0;
 	size_t full = p->total ? p->done * BAR / p->total : 0;
 	char bar[BAR + 1], line[256];
 	int width;

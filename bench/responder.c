@@ -158,13 +158,6 @@ static void loop_idle(struct tm_responder *r)
 	}
 }
 
-static int compare_u64(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* How long the loop takes undisturbed decides what an interruption is. */
 static int calibrate(struct tm_responder *r)
 {
@@ -182,7 +175,7 @@ static int calibrate(struct tm_responder *r)
 			syscall(SYS_getppid);
 		(void)atomic_load_explicit(&r->request, memory_order_relaxed);
 	}
-	qsort(d, CALIBRATE_LOOPS, sizeof(*d), compare_u64);
+	tm_sort_u64(d, CALIBRATE_LOOPS);
 	r->loop_ticks = d[CALIBRATE_LOOPS / 2];
 	free(d);
 	r->threshold_ticks = r->loop_ticks *

@@ -203,14 +203,6 @@ static pid_t fork_on(unsigned int cpu, const struct tm_cell *cell,
 	return pid;
 }
 
-static uint64_t monotonic_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /*
  * Sleeps until the process ended, `wait_ms` are over or a signal came. Nothing
  * wakes in between: this CPU may be one that is measured.
@@ -232,14 +224,14 @@ static void sleep_until_news(int fd, uint64_t wait_ms, const sigset_t *signals)
 static int wait_for(pid_t pid, unsigned int timeout_ms, volatile const int *cancel, int *status)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0), rc = 0;
-	uint64_t end_ms = monotonic_ms() + timeout_ms, now_ms;
+	uint64_t end_ms = tm_monotonic_ns() / 1000000 + timeout_ms, now_ms;
 	sigset_t all, before;
 
 	/* A signal between the look at *cancel and the sleep must not be lost. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
 	while (waitpid(pid, status, WNOHANG) != pid) {
-		now_ms = monotonic_ms();
+		now_ms = tm_monotonic_ns() / 1000000;
 		if (cancel && *cancel)
 			rc = -EINTR;
 		else if (now_ms >= end_ms)
