@@ -215,11 +215,14 @@ static void end_phase(struct tm_engine *e, const struct before *b)
 {
 	struct tm_result *r = e->r;
 	uint64_t after;
+	int rc;
 
 	r->elapsed_ns = tm_monotonic_ns() - b->start_ns;
 	r->context_switches = involuntary_switches() - b->switches;
 	*tm_probe_in_operation(e->context->probe) = 0;
-	tm_probe_stop(e->context->probe, &r->probe);
+	rc = tm_probe_stop(e->context->probe, &r->probe);
+	if (rc)
+		tm_fail(&e->initiator[0].t, rc, "the probe's counts cannot be read");
 	r->probe_kind = tm_probe_kind(e->context->probe);
 	if (r->have_tlb_interrupts && !tm_interrupts_read("TLB", &after))
 		r->tlb_interrupts = after - b->tlb;

@@ -74,7 +74,8 @@ const char *tm_symbols_name(const struct tm_symbols *symbols, uint64_t address)
 {
 	for (unsigned int i = 0; i < symbols->count; i++)
 		if (symbols->symbol[i].address == address)
-			return symbols->symbol[i].name;
+			/* Nameless where a run was killed while it looked the name up. */
+			return symbols->symbol[i].name[0] ? symbols->symbol[i].name : NULL;
 	return NULL;
 }
 
@@ -108,8 +109,13 @@ static bool name_symbols(struct tm_symbols *symbols, unsigned int first, FILE *k
 void tm_symbols_resolve(struct tm_symbols *symbols, FILE *kallsyms, const uint64_t *addresses,
 			unsigned int count)
 {
-	unsigned int first = symbols->count;
+	unsigned int first;
 	bool told = true;
+
+	/* What a killed run began and left nameless is begun again. */
+	while (symbols->count && !symbols->symbol[symbols->count - 1].name[0])
+		symbols->count--;
+	first = symbols->count;
 
 	for (unsigned int i = 0; i < count && symbols->count < TM_SYMBOLS; i++)
 		if (!tm_symbols_name(symbols, addresses[i])) {

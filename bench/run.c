@@ -220,6 +220,14 @@ static void sleep_until_news(int fd, uint64_t wait_ms, const sigset_t *signals)
 	ppoll(&p, fd >= 0, &ts, signals);
 }
 
+/* Dead, but not reaped yet? */
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = {.si_pid = 0};
+
+	return !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid == pid;
+}
+
 /* Waits for the end, the time limit or the user. 0, -ETIMEDOUT or -EINTR. */
 static int wait_for(pid_t pid, unsigned int timeout_ms, volatile const int *cancel, int *status)
 {
@@ -230,22 +238,23 @@ static int wait_for(pid_t pid, unsigned int timeout_ms, volatile const int *canc
 	/* A signal between the look at *cancel and the sleep must not be lost. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
-	while (waitpid(pid, status, WNOHANG) != pid) {
+	while (!has_ended(pid)) {
 		now_ms = tm_monotonic_ns() / 1000000;
 		if (cancel && *cancel)
 			rc = -EINTR;
 		else if (now_ms >= end_ms)
 			rc = -ETIMEDOUT;
-		if (rc) {
-			kill(-pid, SIGKILL);
-			kill(pid, SIGKILL);
-			waitpid(pid, status, 0);
+		if (rc)
 			break;
-		}
 		sleep_until_news(fd, end_ms - now_ms, &before);
 	}
-	/* Children of the run that outlived it (it may have died half-way). */
+	/*
+	 * The run, and children of it that outlived it (it may have died
+	 * half-way): before it is reaped, while the number is still ours.
+	 */
+	kill(pid, SIGKILL);
 	kill(-pid, SIGKILL);
+	waitpid(pid, status, 0);
 	if (fd >= 0)
 		close(fd);
 	sigprocmask(SIG_SETMASK, &before, NULL);

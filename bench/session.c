@@ -223,6 +223,9 @@ static int open_all(struct session *s)
 	}
 	if (tm_sysstate_open(s->o->state_directory, &s->state, &recovered, s->why, sizeof(s->why)))
 		return cannot(s);
+	/* A damaged journal, or a setting that could not be put back even now. */
+	if (s->why[0])
+		tm_error("note: %s", s->why);
 	if (recovered && !s->o->quiet)
 		tm_error("note: restored %u setting%s that an earlier, killed run had left",
 			 recovered, recovered == 1 ? "" : "s");
@@ -253,8 +256,8 @@ static int close_all(struct session *s)
 	int stuck = s->state ? tm_sysstate_restore(s->state) : 0;
 
 	if (stuck)
-		tm_error("%d setting%s could not be put back: %s; the next run tries again", stuck,
-			 stuck == 1 ? "" : "s", tm_sysstate_why(s->state));
+		tm_error("%d setting%s could not be put back; the next run tries again", stuck,
+			 stuck == 1 ? "" : "s");
 	tm_result_free(s->result);
 	json_decref(s->environment);
 	tm_probe_close(s->probe);

@@ -27,7 +27,8 @@ settings() {
 
 state() {
 	settings
-	find /sys/fs/cgroup -type d 2>/dev/null | LC_ALL=C sort
+	# Others come and go with every login.
+	find /sys/fs/cgroup -type d -name '*tlbmark*' 2>/dev/null | LC_ALL=C sort
 	sed 's/ - .*//' /proc/self/mountinfo | cut -d' ' -f3-5 | LC_ALL=C sort
 	ls -d /run/tlbmark /dev/shm/* /dev/hugepages/* 2>/dev/null
 	find "$TMPDIR" "$PWD" -maxdepth 1 -newer "$tmp/begin" -name '*tlbmark*' ! -type d 2>/dev/null

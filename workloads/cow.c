@@ -18,6 +18,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -173,27 +174,52 @@ static void child_main(struct tm_child *c, void *arg)
 	}
 }
 
+/*
+ * How many of the pages are mapped elsewhere too, by /proc/self/pagemap: bit 63
+ * is set where a page is there, bit 56 where nobody else maps it
+ * (Documentation/admin-guide/mm/pagemap.rst). Not ksm_merging_pages: that still
+ * counts pages that were copied, until ksmd comes by. -errno.
+ */
+static int count_shared(const struct slot *s)
+{
+	const uint64_t present = UINT64_C(1) << 63, exclusive = UINT64_C(1) << 56;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int shared = 0;
+
+	if (fd < 0)
+		return -errno;
+	for (unsigned int i = 0; i < s->count; i++) {
+		uintptr_t page = (uintptr_t)page_at(s, i) / s->pages->page_bytes;
+		uint64_t entry;
+
+		if (pread(fd, &entry, sizeof(entry), (off_t)(page * sizeof(entry))) !=
+		    (ssize_t)sizeof(entry)) {
+			close(fd);
+			return -EIO;
+		}
+		shared += (entry & present) && !(entry & exclusive);
+	}
+	close(fd);
+	return shared;
+}
+
 /* Untimed: ksmd takes two or three of its rounds. */
 static int wait_for_ksmd(struct tm_thread *t, struct slot *s)
 {
 	const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
-	unsigned int merged = 0;
+	int shared = 0;
 
 	if (madvise(page_at(s, 0), s->pages->bytes, MADV_MERGEABLE))
 		return tm_fail(t, -ENOTSUP, "madvise(MADV_MERGEABLE): %s", strerror(errno));
 	for (int waited = 0; waited < 2000; waited++) {
-		FILE *f = fopen("/proc/self/ksm_merging_pages", "re");
-
-		if (f) {
-			if (fscanf(f, "%u", &merged) != 1)
-				merged = 0;
-			fclose(f);
-		}
-		if (merged >= s->count)
+		shared = count_shared(s);
+		if (shared < 0)
+			return tm_fail(t, shared, "reading /proc/self/pagemap");
+		if ((unsigned int)shared == s->count)
 			return 0;
 		nanosleep(&pause, NULL);
 	}
-	return tm_fail(t, -ETIMEDOUT, "ksmd merged %u of %u pages: is " KSM "run 1?", merged,
+	return tm_fail(t, -ETIMEDOUT, "ksmd merged %d of %u pages: is " KSM "run 1?", shared,
 		       s->count);
 }
 
@@ -228,6 +254,8 @@ static int share(struct tm_thread *t, struct slot *s)
 	if (!makes[s->source].child)
 		return 0;
 	rc = tm_child_start(&s->child, child_main, s);
+	/* Its beginning belongs before the clock: once it answered, it sleeps. */
+	rc = rc ? rc : tm_child_ask(&s->child, REQUEST_READ);
 	return rc ? tm_fail(t, rc, "forking the process that shares the pages") : 0;
 }
 
@@ -244,7 +272,10 @@ static int prepare(struct tm_thread *t, void *state)
 	rc = tm_child_open(&s->child);
 	if (rc)
 		return tm_fail(t, rc, "a page shared with the child");
-	rc = pages_open(t, p, makes[s->source].kind, PAGES_ANON, s->count);
+	tm_child_no_preemption();
+	rc = pages_open(t, p, makes[s->source].kind, PAGES_ANON, needed(s->source));
+	/* There is room for the copies too; mapped are these. */
+	p->bytes = s->count * p->page_bytes;
 	rc = rc ? rc : pages_place(t, p, PAGES_KEEP_TABLES, 1, 0);
 	return rc ? rc : pages_map(t, p, pages_at(p, 0), p->bytes, false);
 }

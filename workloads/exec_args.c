@@ -13,7 +13,7 @@
  *
  * The strings are written near the top of the address space before the stack's
  * place is known; with stack randomisation the pages then move:
- * setup_arg_pages() -> shift_arg_pages() (relocate_vma_down() since 6.16) ->
+ * setup_arg_pages() -> shift_arg_pages() (relocate_vma_down() since 6.12) ->
  * move_page_tables() and free_pgd_range(). The new mm has run nowhere else, so
  * on x86 the flush is local, unless the task migrated in between. With
  * --randomize off nothing moves: the control. What does interrupt other CPUs

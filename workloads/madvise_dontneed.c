@@ -4,9 +4,10 @@
  *
  * Timed: one madvise(MADV_DONTNEED). The kernel zaps the entries of the range
  * and flushes in tlb_finish_mmu() -> flush_tlb_mm_range(): by range up to the
- * ceiling (33 strides on x86), the whole TLB beyond. No page table is freed
- * and the mapping is not touched, so this is the shortest way from user space
- * to a shootdown.
+ * ceiling (33 strides on x86), the whole TLB beyond. The mapping is not
+ * touched, so this is the shortest way from user space to a shootdown. Page
+ * tables stay, but since Linux 6.14 (CONFIG_PT_RECLAIM) those that base pages
+ * filled wholly (--pages 512 and more) are freed, and lazy CPUs interrupted too.
  *
  * It does not measure filling the range again: that is done outside the clock.
  */

@@ -177,17 +177,45 @@ static int rewrite(struct tm_thread *t, const struct oracle *o, const struct pag
 	return fdatasync(p->fd) ? tm_fail(t, -errno, "syncing the file") : 0;
 }
 
+/* As many frames as may just have been freed, and what a CPU keeps at hand. */
+static void *hold_frames(struct tm_thread *t, const struct pages *p, size_t *bytes)
+{
+	void *held;
+
+	*bytes = p->bytes + 512 * t->page_bytes;
+	held = mmap(NULL, *bytes, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	return held == MAP_FAILED ? NULL : held;
+}
+
+/* New stamps, on new pages: private memory from swap, a file not through the mapping. */
+static int change(struct tm_thread *t, struct oracle *o, struct pages *p, struct tm_verdict *v)
+{
+	if (p->backing != PAGES_ANON) {
+		oracle_renew(o);
+		return rewrite(t, o, p);
+	}
+	for (size_t i = 0; i < o->picks; i++)
+		tm_check(v, *(volatile uint64_t *)(p->at + o->offset[i]) == oracle_stamp(o, i),
+			 "page %zu came back from swap changed", o->offset[i] / o->stride);
+	oracle_renew(o);
+	oracle_write(o, p->at);
+	return 0;
+}
+
 /*
- * Private memory: the stamps come back from swap. File: the responders read
- * the pages, the pages are reclaimed, and then the file is written, which puts
- * other pages into the page cache. Without the flush a responder would still
- * read page of before, with its old stamp.
+ * The responders read the pages, the pages are reclaimed, and what is there
+ * gets new stamps on other pages; the freed frames are held meanwhile, or the
+ * new pages would be the very same. Without the flush a responder would still
+ * read the page of before, with its old stamp.
  */
 static int pageout_verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 {
 	struct pages *p = pages_of(t, state);
 	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes};
 	bool anonymous = p->backing == PAGES_ANON;
+	size_t held_bytes;
+	void *held;
 	int rc;
 
 	while (oracle_next(&o, p->bytes)) {
@@ -201,13 +229,16 @@ static int pageout_verify(struct tm_thread *t, void *state, struct tm_verdict *v
 		oracle_see(&o, p->at, ORACLE_STAMP, "before MADV_PAGEOUT");
 		if (madvise(p->at, p->bytes, MADV_PAGEOUT))
 			return tm_fail(t, -errno, "MADV_PAGEOUT of %zu bytes", p->bytes);
-		if (!anonymous) {
-			oracle_renew(&o);
-			rc = rewrite(t, &o, p);
-			if (rc)
-				return rc;
-		}
-		oracle_see(&o, p->at, ORACLE_STAMP, "after MADV_PAGEOUT");
+		held = hold_frames(t, p, &held_bytes);
+		if (!held)
+			return tm_fail(t, -ENOMEM, "holding the freed frames");
+		rc = change(t, &o, p, v);
+		if (!rc)
+			oracle_see(&o, p->at, ORACLE_STAMP, "after MADV_PAGEOUT");
+		/* Only now: this flushes as well. */
+		munmap(held, held_bytes);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }

@@ -92,12 +92,12 @@ static int restore(struct tm_thread *t, struct pages *p)
 {
 	int rc = set(t, p->at, p->bytes, PROT_READ | PROT_WRITE);
 
-	/* What was split becomes huge again only as new pages. */
-	if (!rc && t->cell->values[KIND] == KIND_THP_PART) {
-		if (madvise(p->at, p->bytes, MADV_DONTNEED))
-			return tm_fail(t, -errno, "MADV_DONTNEED of %zu bytes", p->bytes);
-		rc = pages_populate(t, p->at, p->bytes, p->page_bytes, true);
-	}
+	/*
+	 * What was split becomes huge again only as new pages, mapped anew:
+	 * before Linux 6.14 MADV_DONTNEED leaves the split one's page table.
+	 */
+	if (!rc && t->cell->values[KIND] == KIND_THP_PART)
+		rc = pages_map(t, p, p->at, p->bytes, true);
 	for (size_t i = 0; !rc && i < p->bytes; i += p->page_bytes)
 		*(volatile uint64_t *)(p->at + i) = 1;
 	return rc;

@@ -75,6 +75,17 @@ static int mremap_prepare(struct tm_thread *t, void *state)
 	return rc;
 }
 
+/*
+ * Dontunmap leaves the old place mapped, and the move back there would unmap
+ * it first, inside the clock.
+ */
+static int make_room(struct tm_thread *t, const struct pages *p, char *to)
+{
+	if (t->cell->values[HOW] == HOW_DONTUNMAP && munmap(to, p->bytes))
+		return tm_fail(t, -errno, "munmap of %zu bytes", p->bytes);
+	return 0;
+}
+
 /* The operation: 0 or -errno. Afterwards p->spot is where the mapping is. */
 static inline int remap(const struct tm_thread *t, struct pages *p, char *from, char *to)
 {
@@ -129,6 +140,9 @@ static int mremap_operate(struct tm_thread *t, void *state)
 	while (tm_more(t)) {
 		struct move m = next_move(t, p);
 
+		rc = make_room(t, p, m.to);
+		if (rc)
+			return rc;
 		pages_publish(t, m.from, p->bytes, p->page_bytes);
 		tm_begin(t);
 		rc = remap(t, p, m.from, m.to);
@@ -159,6 +173,9 @@ static int mremap_verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		struct move m = next_move(t, p);
 		char *old = m.from + head;
 
+		rc = make_room(t, p, m.to);
+		if (rc)
+			return rc;
 		oracle_write(&o, old);
 		oracle_see(&o, old, ORACLE_STAMP, "before mremap");
 		rc = remap(t, p, m.from, m.to);
