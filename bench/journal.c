@@ -348,16 +348,10 @@ void tm_journal_remove(struct tm_journal *j)
 		return;
 	/* A handler may come in between: what it finds open it does again, to the end. */
 	unlinkat(j->directory_fd, j->name, 0);
+	rmdir(j->directory);
 	j->fd = -1;
 	close(fd);
-	fd = j->directory_fd;
-	/* Who holds the lock is about to use the directory, and removes it. */
-	if (!flock(fd, LOCK_EX | LOCK_NB)) {
-		rmdir(j->directory);
-		flock(fd, LOCK_UN);
-	}
-	j->directory_fd = -1;
-	close(fd);
+	close_directory(j);
 }
 
 /* "+ knob PATH VALUE" into a line; NULL where it is damaged. `text` is changed. */
