@@ -97,11 +97,28 @@ static int fill(struct tm_thread *t, struct pages *p)
 	return rc ? rc : advise(t, p, MADV_HUGEPAGE, "MADV_HUGEPAGE");
 }
 
+enum { REFUSALS_MAX = 100 };
+
+/* A page was locked or isolated by somebody: madvise(2) says to try again. */
+static bool is_transient(int error)
+{
+	return error == EAGAIN || error == EBUSY;
+}
+
+static int collapse(struct tm_thread *t, const struct pages *p)
+{
+	for (int refused = 0; madvise(p->at, p->bytes, MADV_COLLAPSE); refused++) {
+		if (!is_transient(errno) || refused == REFUSALS_MAX)
+			return tm_fail(t, -errno, "MADV_COLLAPSE of %zu bytes", p->bytes);
+	}
+	return 0;
+}
+
 static int collapse_operate(struct tm_thread *t, void *state)
 {
 	struct pages *p = pages_of(t, state);
 	uint32_t base_pages = (uint32_t)(p->bytes / t->page_bytes);
-	int rc;
+	int rc, refused = 0;
 
 	while (tm_more(t)) {
 		rc = fill(t, p);
@@ -111,6 +128,11 @@ static int collapse_operate(struct tm_thread *t, void *state)
 		pages_publish(t, p->at, present_bytes(t, p), t->page_bytes);
 		tm_begin(t);
 		rc = madvise(p->at, p->bytes, MADV_COLLAPSE);
+		if (rc && is_transient(errno) && ++refused < REFUSALS_MAX) {
+			/* Nothing was collapsed: no operation. */
+			*t->in_operation = 0;
+			continue;
+		}
 		tm_end(t, base_pages);
 		if (rc)
 			return tm_fail(t, -errno, "MADV_COLLAPSE of %zu bytes", p->bytes);
@@ -136,7 +158,7 @@ static int collapse_verify(struct tm_thread *t, void *state, struct tm_verdict *
 			return rc;
 		oracle_write(&o, p->at);
 		oracle_see(&o, p->at, ORACLE_STAMP, "before MADV_COLLAPSE");
-		rc = advise(t, p, MADV_COLLAPSE, "MADV_COLLAPSE");
+		rc = collapse(t, p);
 		if (!rc)
 			rc = pages_must_be_huge(t, p, p->at, p->bytes);
 		if (rc)
