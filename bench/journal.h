@@ -31,7 +31,6 @@ struct tm_journal {
 	char directory[TM_JOURNAL_PATH];
 	char name[TM_JOURNAL_NAME]; /* of our file */
 	int directory_fd, fd;	    /* -1: not open */
-	bool remove_directory;	    /* when it is empty */
 	off_t first, size;	    /* where the lines begin and end */
 };
 

@@ -175,3 +175,17 @@ void tm_param_print(const struct tm_param *p, uint64_t value, char *out, size_t 
 	else
 		snprintf(out, size, "%" PRIu64, value);
 }
+
+void tm_label_print(const struct tm_cell_args *a, int from, char *out, size_t size)
+{
+	const struct tm_param *p = a->workload->params;
+	size_t n = (size_t)snprintf(out, size, "%s", a->workload->name);
+	char value[64];
+
+	for (int i = 0; p && p[i].name && n < size; i++) {
+		tm_param_print(&p[i], a->values[i], value, sizeof(value));
+		n += (size_t)snprintf(out + n, size - n, " %s=%s", p[i].name, value);
+	}
+	if (from >= 0 && n < size)
+		snprintf(out + n, size - n, " from CPU %d", from);
+}

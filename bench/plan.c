@@ -50,21 +50,6 @@ static int add_skip(struct tm_plan_builder *b, const char *label, const char *wh
 	return 0;
 }
 
-static void make_label(const struct tm_plan_builder *b, const struct tm_cell_args *a, char *out,
-		       size_t size)
-{
-	char value[64];
-	size_t n = (size_t)snprintf(out, size, "%s", a->workload->name);
-
-	for (int i = 0; a->workload->params && a->workload->params[i].name && n < size; i++) {
-		tm_param_print(&a->workload->params[i], a->values[i], value, sizeof(value));
-		n += (size_t)snprintf(out + n, size - n, " %s=%s", a->workload->params[i].name,
-				      value);
-	}
-	if (b->from_in_label && n < size)
-		snprintf(out + n, size - n, " from CPU %d", b->from);
-}
-
 /* CPUs that `state` may use, other than `taken` of them. */
 static unsigned int cpus_left(const struct tm_plan_builder *b, enum tm_state state,
 			      unsigned int taken)
@@ -151,7 +136,7 @@ static int add_row(struct tm_plan_builder *b, const struct tm_cell_args *args, e
 	char label[128];
 	int rc;
 
-	make_label(b, args, label, sizeof(label));
+	tm_label_print(args, b->from_in_label ? b->from : -1, label, sizeof(label));
 	rc = w->probe_cell ? w->probe_cell(args, b->why, b->why_size) : 0;
 	if (rc)
 		return add_skip(b, label, b->why);

@@ -106,6 +106,12 @@ int tm_list_parse(const struct tm_param *p, const char *text, uint64_t **values,
 /* The value as it is written on the command line. */
 void tm_param_print(const struct tm_param *p, uint64_t value, char *out, size_t size);
 
+/*
+ * The cell in words: "munmap pages=33 kind=4k", and " from CPU n" unless from
+ * is negative. Cut off where it does not fit.
+ */
+void tm_label_print(const struct tm_cell_args *a, int from, char *out, size_t size);
+
 /* needs, probe(): 0, or -errno with the reason. */
 int tm_workload_can_run(const struct tm_workload *w, char *why, size_t why_size);
 

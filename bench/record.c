@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "plan.h"
+
 /* Indices of tm_probe_counts.flush: enum tlb_flush_reason of the kernel. */
 enum { FLUSH_REMOTE = 1 };
 enum { OUTSIDE, INSIDE };
@@ -44,29 +46,6 @@ int tm_record_new_id(char id[TM_ID_CHARS + 1])
 static const char *choice(const struct tm_param *p, uint64_t value)
 {
 	return p->choices[value];
-}
-
-char *tm_record_label(const struct tm_cell_args *args)
-{
-	const struct tm_param *p = args->workload->params;
-	char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
-
-	if (!f)
-		return NULL;
-	fputs(args->workload->name, f);
-	for (unsigned int i = 0; p && p[i].name; i++) {
-		if (p[i].kind == TM_PARAM_CHOICE)
-			fprintf(f, " %s=%s", p[i].name, choice(&p[i], args->values[i]));
-		else
-			fprintf(f, " %s=%llu", p[i].name, (unsigned long long)args->values[i]);
-	}
-	if (fclose(f)) {
-		free(text);
-		return NULL;
-	}
-	return text;
 }
 
 /* JSON knows neither NaN nor infinity: null says "no such figure". */
@@ -132,29 +111,18 @@ static json_t *cpu_list(const unsigned int *cpu, unsigned int count)
 	return list;
 }
 
-/* As tm_record_label(), and where the operation came from if rows differ in it. */
-static char *label_of(const struct tm_cell *c)
-{
-	char *plain = tm_record_label(&c->args), *from = NULL;
-
-	if (!plain || !c->from_in_label)
-		return plain;
-	if (asprintf(&from, "%s from CPU %u", plain, c->placement.initiator_cpu[0]) < 0)
-		from = NULL;
-	free(plain);
-	return from;
-}
-
 static json_t *build_cell(const struct tm_record_input *in)
 {
 	const struct tm_cell *c = in->cell;
 	const struct tm_workload *w = c->args.workload;
 	const struct tm_placement *at = &c->placement;
 	json_t *parameters = json_object(), *units = json_object();
-	char *label = label_of(c);
+	char label[256];
 	char seed[24];
 	json_t *cell;
 
+	tm_label_print(&c->args, c->from_in_label ? (int)at->initiator_cpu[0] : -1, label,
+		       sizeof(label));
 	for (unsigned int i = 0; w->params && w->params[i].name; i++) {
 		const struct tm_param *p = &w->params[i];
 		uint64_t v = c->args.values[i];
@@ -167,17 +135,16 @@ static json_t *build_cell(const struct tm_record_input *in)
 	cell = json_pack(
 		"{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:o,"
 		" s:o, s:o, s:i, s:s, s:b, s:o, s:o}",
-		"workload", w->name, "label", label ? text(label) : NULL, "parameters", parameters,
-		"units", units, "role", role_names[in->role], "state", tm_state_name(c->state),
-		"responders", number(c->args.responders), "initiators", number(c->args.initiators),
-		"distance", tm_distance_name(at->distance), "order", tm_order_name(in->order),
-		"row", number(c->row), "repeat", number(c->repeat), "seed", seed, "duration_ns",
+		"workload", w->name, "label", text(label), "parameters", parameters, "units", units,
+		"role", role_names[in->role], "state", tm_state_name(c->state), "responders",
+		number(c->args.responders), "initiators", number(c->args.initiators), "distance",
+		tm_distance_name(at->distance), "order", tm_order_name(in->order), "row",
+		number(c->row), "repeat", number(c->repeat), "seed", seed, "duration_ns",
 		number(c->duration_ns), "ops_limit", number(c->ops), "initiator_cpus",
 		cpu_list(at->initiator_cpu, at->initiators), "responder_cpus",
 		cpu_list(at->responder_cpu, at->responders), "memory_node", c->args.memory_node,
 		"gate", gate_names[w->gate], "floor", (int)w->floor, "op", text(w->op), "flushes",
 		text(w->flushes));
-	free(label);
 	return cell;
 }
 

@@ -64,10 +64,4 @@ json_t *tm_record_build(const struct tm_record_input *in);
 /* 128 random bits in lower-case hex, NUL-terminated. 0 or -errno. */
 int tm_record_new_id(char id[TM_ID_CHARS + 1]);
 
-/*
- * The cell in words: "munmap pages=33 kind=4k". A fresh string (free() it),
- * NULL when out of memory.
- */
-char *tm_record_label(const struct tm_cell_args *args);
-
 #endif /* TLBMARK_RECORD_H */

@@ -12,8 +12,6 @@
 
 /* Not every responder was known to be running when the operation began. */
 #define TM_SAMPLE_UNARMED (1u << 0)
-/* The initiator was on another CPU at the end than at the beginning. */
-#define TM_SAMPLE_MIGRATED (1u << 1)
 
 /* One timed operation. */
 struct tm_sample {
