@@ -54,6 +54,7 @@ libtlbmark_core_a_SOURCES = \
 	bench/workload_api.c \
 	include/tlbmark/arch.h \
 	include/tlbmark/uapi.h \
+	include/tlbmark/uapi_ipi.h \
 	include/tlbmark/workload.h
 
 libtlbmark_cli_a_SOURCES = \

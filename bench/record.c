@@ -143,8 +143,8 @@ static json_t *build_cell(const struct tm_record_input *in)
 		number(c->duration_ns), "ops_limit", number(c->ops), "initiator_cpus",
 		cpu_list(at->initiator_cpu, at->initiators), "responder_cpus",
 		cpu_list(at->responder_cpu, at->responders), "memory_node", c->args.memory_node,
-		"gate", gate_names[w->gate], "floor", (int)w->floor, "op", text(w->op), "flushes",
-		text(w->flushes));
+		"gate", gate_names[tm_gate(&c->args)], "floor", (int)w->floor, "op", text(w->op),
+		"flushes", text(w->flushes));
 	return cell;
 }
 
@@ -330,9 +330,10 @@ static uint64_t gaps_inside(struct tm_result *r)
 	return sum;
 }
 
-static bool flushes_user_memory(const struct tm_workload *w)
+static bool flushes_user_memory(const struct tm_cell_args *c)
 {
-	return w->gate == TM_GATE_EVERY && w->flushes && w->flushes[0];
+	return tm_gate(c) == TM_GATE_EVERY && !c->workload->kernel_range && c->workload->flushes &&
+	       c->workload->flushes[0];
 }
 
 /*
@@ -345,8 +346,7 @@ static uint64_t probed_ipis(const struct tm_record_input *in)
 	const struct tm_probe_counts *p = &in->result->probe;
 	uint64_t flushes = p->flush[FLUSH_REMOTE][INSIDE];
 
-	if (flushes_user_memory(in->cell->args.workload) &&
-	    (flushes || in->role != TM_ROLE_MEASURED))
+	if (flushes_user_memory(&in->cell->args) && (flushes || in->role != TM_ROLE_MEASURED))
 		return flushes;
 	return p->handlers[INSIDE];
 }
@@ -418,7 +418,7 @@ static void judge_shootdowns(const struct tm_record_input *in, json_t *reasons, 
 {
 	struct tm_result *r = in->result;
 	const struct tm_probe_counts *p = &r->probe;
-	bool flushes = flushes_user_memory(in->cell->args.workload);
+	bool flushes = flushes_user_memory(&in->cell->args);
 	uint64_t seen = flushes ? p->flush[FLUSH_REMOTE][INSIDE] : p->handlers[INSIDE];
 	double ratio = share(seen, r->deliveries_expected);
 	double p50_ns = tm_ticks_to_ns(
@@ -444,7 +444,7 @@ static void judge_delivery(const struct tm_record_input *in, const struct derive
 {
 	const char *silent = silent_backend(in);
 
-	if (in->role != TM_ROLE_MEASURED || in->cell->args.workload->gate != TM_GATE_EVERY ||
+	if (in->role != TM_ROLE_MEASURED || tm_gate(&in->cell->args) != TM_GATE_EVERY ||
 	    !tm_state_is_gated(in->cell->state))
 		return;
 	if (in->cell->args.initiators > 1) {

@@ -298,7 +298,7 @@ static void measure_probe_cost(struct session *s)
 
 		if (p->role == TM_ROLE_MEASURED && p->cell.placement.responders &&
 		    tm_state_is_gated(p->cell.state) && !s->plan.rows[p->cell.row].floor &&
-		    p->cell.args.workload->gate == TM_GATE_EVERY)
+		    tm_gate(&p->cell.args) == TM_GATE_EVERY)
 			chosen = p;
 	}
 	if (!chosen || tm_probe_kind(s->probe) == TM_PROBE_NONE)

@@ -107,6 +107,11 @@ int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t
 	return responder_access(t, responder, TM_REQUEST_POKE, address, &value);
 }
 
+unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder)
+{
+	return t->engine->cell->placement.responder_cpu[responder];
+}
+
 int tm_self_peek(const void *address, uint64_t *value)
 {
 	return tm_guarded_peek(address, value);

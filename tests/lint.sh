@@ -9,8 +9,9 @@ jobs=$(nproc)
 
 all=$(find bench include plots results tests/unit workloads -name '*.[ch]' \
 	! -name registry.c ! -name '*.skel.h' -o -name '*.cc')
+# Kernel modules are read by the kernel's own build only.
 c=$(find bench plots results tests/unit workloads -name '*.c' ! -name '*.bpf.c' \
-	! -name registry.c)
+	! -name registry.c ! -path 'workloads/kmod/*')
 case $TM_LINT in
 *-DHAVE_BPF=1*) ;;
 *) c=$(printf '%s\n' "$c" | grep -v '^bench/probe_bpf') ;;

@@ -7,6 +7,7 @@ TM_WORKLOADS = \
 	workloads/exec_args.c \
 	workloads/exit.c \
 	workloads/fork.c \
+	workloads/ipi.c \
 	workloads/kernel_vmalloc.c \
 	workloads/madvise_collapse.c \
 	workloads/madvise_dontneed.c \
@@ -24,6 +25,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/child.c \
 	workloads/child.h \
 	workloads/exec_helper.h \
+	workloads/kmod.c \
+	workloads/kmod.h \
 	workloads/oracle.c \
 	workloads/oracle.h \
 	workloads/pages.c \
@@ -54,3 +57,44 @@ tlbmark_exec_helper_SOURCES = workloads/exec_helper.c workloads/exec_helper.h
 tlbmark_exec_helper_CFLAGS = $(TM_CFLAGS) -ffreestanding -fno-pie -fno-stack-protector
 tlbmark_exec_helper_LDFLAGS = -static -nostdlib -no-pie
 tlbmark_exec_helper_LDADD =
+
+# The kernel modules: `make modules`, and `make modules_install`, for the
+# running kernel or for the one whose build folder is KDIR. Built in a copy, so
+# that the source may be read-only and serve several kernels.
+TM_KMOD = \
+	workloads/kmod/Kbuild \
+	workloads/kmod/Makefile \
+	workloads/kmod/device.h \
+	workloads/kmod/ipi.c
+TM_KMOD_UAPI = \
+	include/tlbmark/uapi.h \
+	include/tlbmark/uapi_ipi.h
+
+.PHONY: modules modules_install
+modules modules_install:
+	$(AM_V_at)$(MKDIR_P) modules/workloads/kmod modules/include/tlbmark
+	$(AM_V_at)for file in $(TM_KMOD) $(TM_KMOD_UAPI); do \
+		cmp -s $(srcdir)/$$file modules/$$file || cp $(srcdir)/$$file modules/$$file || exit 1; \
+	done
+	+$(MAKE) -C modules/workloads/kmod TM_VERSION=$(PACKAGE_VERSION) $@
+clean-local:
+	rm -rf modules
+
+# Where DKMS looks for them when the prefix is /usr: dkms add tlbmark/VERSION
+kmodsrcdir = $(prefix)/src/tlbmark-$(PACKAGE_VERSION)
+kmodcodedir = $(kmodsrcdir)/workloads/kmod
+kmoduapidir = $(kmodsrcdir)/include/tlbmark
+nodist_kmodsrc_DATA = workloads/dkms.conf
+dist_kmodcode_DATA = $(TM_KMOD)
+dist_kmoduapi_DATA = $(TM_KMOD_UAPI)
+
+workloads/dkms.conf: $(srcdir)/workloads/kmod/dkms.conf.in $(srcdir)/workloads/kmod/Kbuild
+	$(AM_V_GEN)$(MKDIR_P) workloads && { \
+	sed 's/%VERSION%/$(PACKAGE_VERSION)/' $(srcdir)/workloads/kmod/dkms.conf.in && \
+	sed -n 's/^obj-m [+:]*= *\(tlbmark_[a-z]*\)\.o$$/\1/p' $(srcdir)/workloads/kmod/Kbuild | \
+	awk '{ i = NR - 1; \
+		printf "BUILT_MODULE_NAME[%d]=\"%s\"\n", i, $$1; \
+		printf "BUILT_MODULE_LOCATION[%d]=\"workloads/kmod\"\n", i; \
+		printf "DEST_MODULE_LOCATION[%d]=\"/updates/dkms\"\n", i }'; } >$@.tmp && mv $@.tmp $@
+EXTRA_DIST += workloads/kmod/dkms.conf.in
+CLEANFILES += workloads/dkms.conf

@@ -194,6 +194,9 @@ int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t
 int tm_self_peek(const void *address, uint64_t *value);
 int tm_self_poke(void *address, uint64_t value);
 
+/* The CPU on which responder 0 .. cell->responders - 1 is pinned. From setup() on. */
+unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder);
+
 /*
  * Outcome of verify(). `rounds` is how often the caller wants the operation
  * checked; verify() adds to `checks` through tm_check() only.
@@ -223,6 +226,9 @@ struct tm_workload {
 	const char *flushes; /* the kernel function that flushes, "" for none */
 	uint32_t needs;	     /* TM_NEEDS_* */
 	enum tm_gate gate;
+	/* Where it depends on the parameters; NULL: gate. Ask tm_gate(). */
+	enum tm_gate (*gate_of)(const struct tm_cell_args *);
+	bool kernel_range; /* it flushes kernel addresses, which tlb:tlb_flush does not tell */
 	bool floor;	   /* a baseline: always planned, printed first */
 	bool no_control;   /* responders change nothing or are initiators */
 	bool all_initiate; /* every CPU is an initiator unless --initiators */
@@ -245,6 +251,12 @@ struct tm_workload {
 	int (*verify)(struct tm_thread *, void *state, struct tm_verdict *);
 	void (*teardown)(void *state);
 };
+
+/* What this cell's operations must cause. */
+static inline enum tm_gate tm_gate(const struct tm_cell_args *c)
+{
+	return c->workload->gate_of ? c->workload->gate_of(c) : c->workload->gate;
+}
 
 /* Generated from workloads/local.mk; NULL-terminated, in the order of the list. */
 extern const struct tm_workload *const tm_workloads[];
