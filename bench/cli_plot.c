@@ -22,7 +22,7 @@ static const struct tm_option options[] = {
 	[OPT_ONLY] = {.name = "only",
 		      .argument = "LIST",
 		      .help = "draw these plots only, comma separated",
-		      .choices = "ladder cdf pages responders split heatmap"},
+		      .choices = "ladder cdf pages responders split heatmap stale"},
 	{.name = NULL},
 };
 

@@ -2,6 +2,7 @@
 /* `tlbmark run`: options in, a session, a table, plots. */
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -34,6 +35,7 @@ enum option {
 	OPT_THP,
 	OPT_CEILING,
 	OPT_PROBE,
+	OPT_DETERMINISTIC,
 	OPT_QUICK,
 	OPT_FULL,
 	OPT_DRY_RUN,
@@ -73,6 +75,8 @@ static const struct tm_option options[] = {
 		     "always madvise never"},
 	[OPT_CEILING] = {"ceiling", 0, "N", "tlb_single_page_flush_ceiling while it runs", NULL},
 	[OPT_PROBE] = {"probe", 0, "KIND", "what watches the kernel", "auto bpf perf none"},
+	[OPT_DETERMINISTIC] = {"deterministic", 0, NULL,
+			       "count instructions, in a guest whose counter does", NULL},
 	[OPT_QUICK] = {"quick", 'q', NULL, "two repeats in a few seconds, no intervals", NULL},
 	[OPT_FULL] = {"full", 0, NULL, "every variant, longer, ten repeats", NULL},
 	[OPT_DRY_RUN] = {"dry-run", 0, NULL, "print the plan and end", NULL},
@@ -92,7 +96,7 @@ struct arguments {
 	struct tm_param_text params[PARAMS_MAX];
 	const char *workloads[WORKLOADS_MAX];
 	const char *out;
-	bool json, csv, no_plots, quick, full;
+	bool json, csv, no_plots, quick, full, seeded;
 };
 
 static int usage(const char *option, const char *value, const char *want)
@@ -161,6 +165,7 @@ static int number_option(struct arguments *a, enum option o, const char *name, c
 		q->repeat = (unsigned int)n;
 	else
 		q->seed = n;
+	a->seeded |= o == OPT_SEED;
 	return 0;
 }
 
@@ -226,6 +231,9 @@ static void flag_option(struct arguments *a, enum option o)
 	struct tm_session_options *s = &a->session;
 
 	switch (o) {
+	case OPT_DETERMINISTIC:
+		s->plan.deterministic = true;
+		break;
 	case OPT_QUICK:
 		s->plan.size = TM_PLAN_QUICK;
 		a->quick = true;
@@ -257,6 +265,32 @@ static void flag_option(struct arguments *a, enum option o)
 	}
 }
 
+/* Options that contradict each other. */
+static int check_together(const struct arguments *a)
+{
+	const struct tm_plan_request *q = &a->session.plan;
+
+	if (a->json && a->csv)
+		return together("json", "csv");
+	if (a->quick && a->full)
+		return together("quick", "full");
+	if (a->session.dry_run && (a->json || a->csv))
+		return together("dry-run", a->json ? "json" : "csv");
+	if (!q->deterministic)
+		return 0;
+	if (q->duration_ns)
+		return together("deterministic", "duration");
+	if (a->session.background)
+		return together("deterministic", "background");
+	if (q->ops > TM_RAW_SAMPLES) {
+		tm_error("run: --ops %" PRIu64 ": with --deterministic at most %d, as many as a "
+			 "record holds one by one",
+			 q->ops, TM_RAW_SAMPLES);
+		return TM_EXIT_USAGE;
+	}
+	return 0;
+}
+
 /* 0, an exit status, or -1 when help was printed. */
 static int parse(struct arguments *a, int argc, char **argv)
 {
@@ -285,13 +319,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 	}
 	if (q->workload_count)
 		q->workloads = a->workloads;
-	if (!rc && a->json && a->csv)
-		rc = together("json", "csv");
-	if (!rc && a->quick && a->full)
-		rc = together("quick", "full");
-	if (!rc && a->session.dry_run && (a->json || a->csv))
-		rc = together("dry-run", a->json ? "json" : "csv");
-	return rc;
+	return rc ? rc : check_together(a);
 }
 
 /* ---- results ---- */
@@ -374,6 +402,17 @@ static int judge(const struct tm_session_outcome *done)
 	return done->violations || done->failed ? TM_EXIT_FAILED : TM_EXIT_OK;
 }
 
+/* What is chosen afresh each time otherwise; the probe changes the path that is counted. */
+static void be_deterministic(struct arguments *a)
+{
+	if (!a->seeded)
+		a->session.plan.seed = 1;
+	if (a->session.probe == TM_PROBE_AUTO)
+		a->session.probe = TM_PROBE_NONE;
+	/* A large block would be a mapping of its own, which the runs inherit, now and then. */
+	mallopt(M_MMAP_MAX, 0);
+}
+
 static int cmd_run(int argc, char **argv)
 {
 	static struct tm_session_outcome done; /* paths: too large for the stack */
@@ -388,6 +427,8 @@ static int cmd_run(int argc, char **argv)
 	rc = parse(&a, argc, argv);
 	if (rc)
 		return rc < 0 ? TM_EXIT_OK : rc;
+	if (a.session.plan.deterministic)
+		be_deterministic(&a);
 	status = tm_session_run(&a.session, &done);
 	if (done.runs > done.spilled) {
 		rc = report(&a, &done);

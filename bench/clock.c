@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* The counter as a clock. See clock.h. */
 #include <errno.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -9,7 +10,14 @@
 
 #include "clock.h"
 
-enum { PAIRS = 1001, CALIBRATION_NS = 20000000 };
+enum {
+	PAIRS = 1001,
+	CALIBRATION_NS = 20000000,
+	COARSE_NS = 100000, /* a clock with larger steps is the kernel's tick */
+	COARSE_STEPS = 50,
+};
+
+static const uint64_t PING_END = UINT64_MAX;
 
 uint64_t tm_monotonic_ns(void)
 {
@@ -77,22 +85,98 @@ static void measure_pair(struct tm_clock *c)
 	c->pair_ticks = d[PAIRS / 2];
 }
 
+/* The next time that the kernel's clock has another value; how far it moved. */
+static uint64_t pair_at_step(struct tm_clock_pair *p)
+{
+	uint64_t before = tm_monotonic_ns(), ns = before;
+
+	while (ns == before)
+		ns = tm_monotonic_ns();
+	tm_clock_pair(p);
+	return ns - before;
+}
+
+static void pair_after(const struct tm_clock_pair *first, uint64_t ns, struct tm_clock_pair *p)
+{
+	do {
+		pair_at_step(p);
+	} while (p->monotonic_ns - first->monotonic_ns < ns);
+}
+
+static double rate(const struct tm_clock_pair *from, const struct tm_clock_pair *to)
+{
+	return (double)(to->ticks - from->ticks) * 1e9 /
+	       (double)(to->monotonic_ns - from->monotonic_ns);
+}
+
+/*
+ * Where the kernel has no better clock its time moves by a tick (4 ms, say):
+ * from step to step then, over more of them. Each may be late by one, and a
+ * guest may have lost some: then its two halves differ.
+ */
 int tm_clock_calibrate(struct tm_clock *c)
 {
-	struct tm_clock_pair first, second;
+	struct tm_clock_pair first, middle, second;
+	uint64_t step_ns = UINT64_MAX, wanted_ns = CALIBRATION_NS;
 	double ticks, ns;
 
-	tm_clock_pair(&first);
+	/* The smallest: in one of them we may have been off the CPU. */
+	for (int i = 0; i < 3; i++) {
+		uint64_t step = pair_at_step(&first);
+
+		step_ns = step < step_ns ? step : step_ns;
+	}
+	if (step_ns > COARSE_NS)
+		wanted_ns = COARSE_STEPS * step_ns;
 	measure_pair(c);
-	do {
-		tm_clock_pair(&second);
-	} while (second.monotonic_ns - first.monotonic_ns < CALIBRATION_NS);
+	pair_after(&first, wanted_ns / 2, &middle);
+	pair_after(&first, wanted_ns, &second);
 	if (second.ticks <= first.ticks)
 		return -EIO;
 	ticks = (double)(second.ticks - first.ticks);
 	ns = (double)(second.monotonic_ns - first.monotonic_ns);
-	c->hz = ticks * 1e9 / ns;
+	c->hz = rate(&first, &second);
 	c->hz_error = (double)(first.slack_ticks + second.slack_ticks) / 2 / ticks;
+	if (step_ns > COARSE_NS)
+		c->hz_error += (double)step_ns / ns +
+			       fabs(rate(&first, &middle) - rate(&middle, &second)) / c->hz;
+	return 0;
+}
+
+/* What a loop of 2 x turns instructions takes, beside its reads of the counter. */
+static uint64_t loop_ticks(uint64_t turns)
+{
+	uint64_t begin = tm_ticks();
+
+	tm_count_down(turns);
+	return tm_ticks() - begin;
+}
+
+/* Eight differences in a row, all exact: the reads' own cost is in both. */
+static bool loops_are_exact(void)
+{
+	for (uint64_t turns = 100; turns <= 12800; turns *= 2) {
+		uint64_t one = loop_ticks(turns);
+
+		if (loop_ticks(2 * turns) - one != 2 * turns)
+			return false;
+	}
+	return true;
+}
+
+int tm_clock_of_instructions(struct tm_clock *c)
+{
+	bool exact = false;
+
+	/* A timer tick may fall into a loop, not into each of so many. */
+	for (int i = 0; i < 8 && !exact; i++)
+		exact = loops_are_exact();
+	if (!exact)
+		return -ENOTSUP;
+	measure_pair(c);
+	c->hz = 1e9;
+	c->hz_error = 0;
+	c->instructions = true;
 	return 0;
 }
 
@@ -100,12 +184,14 @@ int tm_clock_calibrate(struct tm_clock *c)
  * A spin that would never end if the other side died is the parent's to end:
  * the run process is killed as a whole.
  */
-void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, struct tm_offset *out)
+void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, uint64_t limit_ticks,
+		       struct tm_offset *out)
 {
+	uint64_t start = tm_ticks(), t1, t4 = start;
 	int64_t low = INT64_MIN, high = INT64_MAX;
 
-	for (unsigned int i = 1; i <= rounds; i++) {
-		uint64_t t1 = tm_ticks_begin(), t4;
+	for (unsigned int i = 1; i <= rounds && t4 - start <= limit_ticks; i++) {
+		t1 = tm_ticks_begin();
 
 		atomic_store_explicit(&p->ping, i, memory_order_release);
 		while (atomic_load_explicit(&p->pong, memory_order_acquire) != i)
@@ -116,18 +202,24 @@ void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, struct tm_off
 		if ((int64_t)(p->t3 - t4) > low)
 			low = (int64_t)(p->t3 - t4);
 	}
+	atomic_store_explicit(&p->ping, PING_END, memory_order_release);
 	out->offset_ticks = low + (high - low) / 2;
 	/* A counter is a floor: each reading may be a tick less than the time. */
 	out->bound_ticks = (uint64_t)((high - low + 1) / 2) + 1;
 }
 
-void tm_offset_answer(struct tm_pingpong *p, unsigned int rounds)
+void tm_offset_answer(struct tm_pingpong *p)
 {
-	for (unsigned int i = 1; i <= rounds; i++) {
-		while (atomic_load_explicit(&p->ping, memory_order_acquire) != i)
+	uint64_t seen = 0, ping;
+
+	for (;;) {
+		while ((ping = atomic_load_explicit(&p->ping, memory_order_acquire)) == seen)
 			;
+		if (ping == PING_END)
+			return;
 		p->t2 = tm_ticks_end();
 		p->t3 = tm_ticks_begin();
-		atomic_store_explicit(&p->pong, i, memory_order_release);
+		atomic_store_explicit(&p->pong, ping, memory_order_release);
+		seen = ping;
 	}
 }

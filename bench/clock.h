@@ -6,6 +6,7 @@
 #ifndef TLBMARK_CLOCK_H
 #define TLBMARK_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@ struct tm_clock {
 	double hz_error;	   /* half-width of what hz may be off by, relative */
 	uint64_t pair_ticks;	   /* median of tm_ticks_end() - tm_ticks_begin(), back to back */
 	uint64_t resolution_ticks; /* its step: tm_clock_step() of two reads */
+	bool instructions;	   /* a tick is one instruction of the whole machine, and 1 ns */
 };
 
 /*
@@ -25,10 +27,19 @@ struct tm_clock {
 uint64_t tm_clock_step(uint64_t *differences, size_t count);
 
 /*
- * Measures against CLOCK_MONOTONIC for about 20 ms on the calling CPU.
+ * Measures against CLOCK_MONOTONIC for about 20 ms on the calling CPU, or for
+ * 50 ticks of a kernel whose clock only moves by those; hz_error tells.
  * 0, or -EIO where the counter does not advance.
  */
 int tm_clock_calibrate(struct tm_clock *c);
+
+/*
+ * The same where the counter counts executed instructions, as in QEMU with
+ * -icount shift=0: it passes a nanosecond of the guest's time for each, so hz
+ * is 1e9 and exact. 0, or -ENOTSUP where known loops do not take exactly as
+ * many ticks as they have instructions.
+ */
+int tm_clock_of_instructions(struct tm_clock *c);
 
 static inline double tm_ticks_to_ns(const struct tm_clock *c, double ticks)
 {
@@ -75,9 +86,14 @@ struct tm_pingpong {
 	uint64_t t2, t3;
 };
 
-/* Runs on the measuring CPU; `rounds` exchanges. Both sides use the same number. */
-void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, struct tm_offset *out);
-/* Runs on the other CPU at the same time. */
-void tm_offset_answer(struct tm_pingpong *p, unsigned int rounds);
+/*
+ * Runs on the measuring CPU: `rounds` exchanges (at least 1), fewer where
+ * limit_ticks are over first. Where two CPUs of a guest are never on a real
+ * one at the same time an exchange takes milliseconds, and the bound says so.
+ */
+void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, uint64_t limit_ticks,
+		       struct tm_offset *out);
+/* Runs on the other CPU at the same time; ping and pong begin as 0. */
+void tm_offset_answer(struct tm_pingpong *p);
 
 #endif /* TLBMARK_CLOCK_H */

@@ -13,12 +13,14 @@
 #include "cli.h"
 #include "environment.h"
 #include "placement.h"
+#include "responder.h"
 #include "sysfile.h"
 
 enum {
-	ROUNDS = 2000,	 /* exchanges a pair: about a millisecond */
-	PAIRS = 128,	 /* at most, spread over the machine */
-	SET_CPUS = 8192, /* the largest NR_CPUS that x86 and arm64 can have */
+	ROUNDS = 2000,	     /* exchanges a pair: about a millisecond */
+	LIMIT_NS = 50000000, /* of them, where CPUs of a guest share real ones */
+	PAIRS = 128,	     /* at most, spread over the machine */
+	SET_CPUS = 8192,     /* the largest NR_CPUS that x86 and arm64 can have */
 	SET_BYTES = SET_CPUS / 8,
 };
 
@@ -54,11 +56,11 @@ static void *answer(void *argument)
 	struct answerer *a = argument;
 
 	a->error = pin(a->cpu);
-	tm_offset_answer(&a->pingpong, ROUNDS);
+	tm_offset_answer(&a->pingpong);
 	return NULL;
 }
 
-static int measure_pair(unsigned int cpu, struct tm_offset *out)
+static int measure_pair(unsigned int cpu, uint64_t limit_ticks, struct tm_offset *out)
 {
 	struct answerer *a = aligned_alloc(_Alignof(struct answerer), sizeof(*a));
 	pthread_t thread;
@@ -70,8 +72,8 @@ static int measure_pair(unsigned int cpu, struct tm_offset *out)
 	a->cpu = cpu;
 	rc = -pthread_create(&thread, NULL, answer, a);
 	if (!rc) {
-		tm_offset_measure(&a->pingpong, ROUNDS, out);
-		pthread_join(thread, NULL);
+		tm_offset_measure(&a->pingpong, ROUNDS, limit_ticks, out);
+		tm_join(thread);
 		rc = a->error;
 	}
 	free(a);
@@ -95,7 +97,7 @@ static int measure_offsets(const struct tm_topo *t, struct tm_doctor_facts *d)
 	CPU_ZERO_S(SET_BYTES, before);
 	rc = sched_getaffinity(0, SET_BYTES, before) ? -errno : pin(tm_topo_cpu(t, 0));
 	for (i = 1; !rc && i < cpus; i += step) {
-		rc = measure_pair(tm_topo_cpu(t, i), &o);
+		rc = measure_pair(tm_topo_cpu(t, i), tm_ns_to_ticks(&d->clock, LIMIT_NS), &o);
 		if (rc)
 			break;
 		reach = (uint64_t)llabs(o.offset_ticks) + o.bound_ticks;

@@ -236,10 +236,16 @@ static void check_counter(const struct patient *p, struct tm_finding *f)
 	}
 	resolution_ns = tm_ticks_to_ns(c, c->resolution_ticks);
 	/* A shootdown is some microseconds; a step of 20 ns is 1% of the quickest. */
-	say(f, resolution_ns > 20 ? TM_SEVERITY_NOTE : TM_SEVERITY_OK,
+	say(f,
+	    c->hz_error > 0.01	 ? TM_SEVERITY_WARNING
+	    : resolution_ns > 20 ? TM_SEVERITY_NOTE
+				 : TM_SEVERITY_OK,
 	    "%.3f MHz, known to %.0f ppm; two reads cost %.1f ns, the step is %.1f ns", c->hz / 1e6,
 	    c->hz_error * 1e6, tm_ticks_to_ns(c, c->pair_ticks), resolution_ns);
-	if (resolution_ns > 20)
+	if (c->hz_error > 0.01)
+		advise(f, "a clock source finer than the kernel's tick: until then all times in "
+			  "seconds are off alike");
+	else if (resolution_ns > 20)
 		advise(f, "none: distrust differences below some steps");
 }
 

@@ -4,6 +4,7 @@
  * verify, tear down. docs/method.md tells what is timed and what is not.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <numa.h>
 #include <pthread.h>
 #include <sched.h>
@@ -14,21 +15,24 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "interruptions.h"
 
 enum {
-	BATCH_MAX = 1024,      /* events of a batch must fit the probe's rings */
-	BATCH_CELLS = 1 << 18, /* operations x responders of a batch */
-	BATCH_NS = 5000000,    /* what a batch should last */
-	RING_GAPS = 8192,      /* for one responder; shared out among many */
-	EVENTS_MAX = 1 << 15,
+	BATCH_MAX = 1024,	  /* events of a batch must fit the probe's rings */
+	BATCH_CELLS = 1 << 18,	  /* operations x responders of a batch */
+	BATCH_NS = 5000000,	  /* what a batch should last */
+	RING_GAPS = 8192,	  /* for one responder; shared out among many */
 	WARMUP_NS = 5000000,	  /* at least, */
 	WARMUP_OPS = 16,	  /* and so many, unless the half of the time is gone */
 	ARM_TIMEOUT_NS = 2000000, /* then a responder counts as not there */
 	FOLD_TIMEOUT_ARMS = 50,	  /* the same between batches, so many times longer */
+	OFFSETS_NS = 200000000,	  /* for all responders together */
 	DROP_FROM_OPS = 16,	  /* batches of so many operations drop their first */
 	SETTLE_NS = 300,	  /* after the answers: let the cache lines come to rest */
 	GAP_MIN_NS = 200,	  /* no interrupt is shorter */
 	VERIFY_ROUNDS = 32,
+	DETERMINISTIC_WARMUP_OPS = 32,	   /* or as many as are measured, if those are fewer */
+	DETERMINISTIC_ARM_NS = 1000000000, /* instructions: then something is wrong */
 };
 
 /* ---- batches ---- */
@@ -41,7 +45,7 @@ static uint64_t ns_to_ticks(const struct tm_engine *e, double ns)
 /* The probe's events of one CPU since the last batch, in ticks. */
 static size_t take_events(struct tm_engine *e, unsigned int cpu, const struct tm_clock_pair *now)
 {
-	size_t n = tm_probe_drain(e->context->probe, cpu, e->events, EVENTS_MAX);
+	size_t n = tm_probe_drain(e->context->probe, cpu, e->events, TM_EVENTS_MAX);
 	double rate = e->context->clock->hz / 1e9;
 
 	/* A long enough stretch gives the rate that the kernel's clock has now. */
@@ -83,6 +87,9 @@ static void fold_batch(struct tm_engine *e, struct tm_initiator *in, bool keep)
 		n = take_events(e, r->cpu, &now);
 		tm_fold_responder(e->fold, i, e->gaps, gaps, e->tick_events, n,
 				  now.slack_ticks / 2);
+		if (keep)
+			tm_interruptions_add(e, i, e->gaps, gaps, e->tick_events, n,
+					     now.slack_ticks / 2 + r->offset.bound_ticks);
 	}
 	if (keep)
 		tm_fold_end(e->fold, e->r, e->delivery, e->stolen);
@@ -127,10 +134,39 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 		in->ops += in->t.count - dropped;
 	else if (!in->t.index)
 		e->r->warmup_ops += in->t.count;
+	if (e->cell->deterministic)
+		return ops;
 	taken = tm_ticks() - start;
 	if (taken < 2 * wanted / 3 && ops < e->batch_limit)
 		return ops * 2 < e->batch_limit ? ops * 2 : e->batch_limit;
 	return taken > 2 * wanted && ops > 1 ? ops / 2 : ops;
+}
+
+/*
+ * Each CPU gathers page counts and hands them on when there are enough, which
+ * is a few instructions of some operation: all begin with none gathered.
+ */
+static void refresh_statistics(void)
+{
+	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		ssize_t n = write(fd, "1", 1);
+
+		(void)n; /* without: a few instructions more or less */
+		close(fd);
+	}
+}
+
+static size_t warm_up_by_count(struct tm_engine *e, struct tm_initiator *in)
+{
+	size_t ops = e->cell->ops < DETERMINISTIC_WARMUP_OPS ? (size_t)e->cell->ops
+							     : DETERMINISTIC_WARMUP_OPS;
+
+	if (!in->t.index)
+		refresh_statistics();
+	run_batch(e, in, ops, false);
+	return e->batch_limit;
 }
 
 static size_t warm_up(struct tm_engine *e, struct tm_initiator *in)
@@ -142,6 +178,8 @@ static size_t warm_up(struct tm_engine *e, struct tm_initiator *in)
 
 	if (atomic_load(&e->failed))
 		return batch;
+	if (c->deterministic)
+		return warm_up_by_count(e, in);
 	if (least < WARMUP_NS)
 		least = WARMUP_NS;
 	if (most < least)
@@ -198,10 +236,12 @@ static void begin_phase(struct tm_engine *e, struct before *b)
 	memcpy(cpus + p->initiators, p->responder_cpu, p->responders * sizeof(*cpus));
 	e->r->have_tlb_interrupts = !tm_interrupts_read("TLB", &b->tlb);
 	e->r->have_call_interrupts = !tm_interrupts_read("CAL", &b->call);
+	tm_interruptions_begin(e);
 	rc = tm_probe_start(e->context->probe, cpus, p->initiators + p->responders);
 	if (rc)
 		tm_fail(&e->initiator[0].t, rc, "the probe does not start");
-	if (!e->attribute)
+	tm_interruptions_forget(e);
+	if (e->initiators > 1)
 		*tm_probe_in_operation(e->context->probe) = 1;
 	tm_clock_pair(&e->pair);
 	b->switches = involuntary_switches();
@@ -220,7 +260,7 @@ static void end_phase(struct tm_engine *e, const struct before *b)
 	r->elapsed_ns = tm_monotonic_ns() - b->start_ns;
 	r->context_switches = involuntary_switches() - b->switches;
 	*tm_probe_in_operation(e->context->probe) = 0;
-	rc = tm_probe_stop(e->context->probe, &r->probe);
+	rc = tm_interruptions_end(e);
 	if (rc)
 		tm_fail(&e->initiator[0].t, rc, "the probe's counts cannot be read");
 	r->probe_kind = tm_probe_kind(e->context->probe);
@@ -228,6 +268,22 @@ static void end_phase(struct tm_engine *e, const struct before *b)
 		r->tlb_interrupts = after - b->tlb;
 	if (r->have_call_interrupts && !tm_interrupts_read("CAL", &after))
 		r->call_interrupts = after - b->call;
+}
+
+/*
+ * Waits for all initiators. Awake: a CPU that slept would be lazy, and no
+ * responder of those who start before it or go on after it.
+ */
+static void meet(struct tm_engine *e)
+{
+	unsigned int round = atomic_load(&e->meetings);
+
+	if (atomic_fetch_add(&e->arrived, 1) + 1 == e->initiators) {
+		atomic_store(&e->arrived, 0);
+		atomic_store(&e->meetings, round + 1);
+	}
+	while (atomic_load(&e->meetings) == round)
+		sched_yield();
 }
 
 /* Every initiator's life; the first one's is the run's. */
@@ -253,16 +309,20 @@ static void *initiator_main(void *argument)
 		if (rc)
 			tm_fail(&in->t, rc, "%s cannot prepare", w->name);
 	}
-	pthread_barrier_wait(&e->barrier);
+	meet(e);
 	batch = warm_up(e, in);
-	pthread_barrier_wait(&e->barrier);
-	if (!in->t.index)
+	meet(e);
+	if (!in->t.index) {
+		e->measuring = true;
 		begin_phase(e, &before);
-	pthread_barrier_wait(&e->barrier);
+	}
+	meet(e);
 	measure(e, in, batch);
-	pthread_barrier_wait(&e->barrier);
-	if (!in->t.index)
+	meet(e);
+	if (!in->t.index) {
 		end_phase(e, &before);
+		e->measuring = false;
+	}
 	return NULL;
 }
 
@@ -293,8 +353,8 @@ static int make_initiators(struct tm_engine *e)
 		 * cache line to and fro inside the timed operation, so then
 		 * the whole phase counts as inside.
 		 */
-		in->t.in_operation =
-			e->attribute ? tm_probe_in_operation(e->context->probe) : &in->in_operation;
+		in->t.in_operation = e->initiators == 1 ? tm_probe_in_operation(e->context->probe)
+							: &in->in_operation;
 		if (!in->t.samples || !in->op)
 			return -ENOMEM;
 		memset(in->t.samples, 0, (e->batch_limit + 1) * sizeof(struct tm_sample));
@@ -316,11 +376,12 @@ static int make_scratch(struct tm_engine *e)
 	unsigned int n = e->responders.count;
 
 	/* Responders that sleep show no gaps: nothing to attribute. */
-	e->fold = tm_fold_new(e->batch_limit, tm_state_spins(e->cell->state) ? n : 0,
-			      tm_probe_has_events(e->context->probe));
+	e->fold =
+		tm_fold_new(e->batch_limit, e->attribute && tm_state_spins(e->cell->state) ? n : 0,
+			    tm_probe_has_events(e->context->probe));
 	e->gaps = calloc(RING_GAPS, sizeof(*e->gaps));
-	e->events = calloc(EVENTS_MAX, sizeof(*e->events));
-	e->tick_events = calloc(EVENTS_MAX, sizeof(*e->tick_events));
+	e->events = calloc(TM_EVENTS_MAX, sizeof(*e->events));
+	e->tick_events = calloc(TM_EVENTS_MAX, sizeof(*e->tick_events));
 	e->delivery = calloc(n + 1, sizeof(struct tm_hist *));
 	e->stolen = calloc(n + 1, sizeof(struct tm_hist *));
 	if (!e->fold || !e->gaps || !e->events || !e->tick_events || !e->delivery || !e->stolen)
@@ -349,12 +410,18 @@ static int bind_memory(const struct tm_cell *c)
 	return 0;
 }
 
+static bool is_foreign(const struct tm_cell *c)
+{
+	return c->state == TM_STATE_FOREIGN || c->args.workload->foreign;
+}
+
 static int start_responders(struct tm_engine *e)
 {
 	const struct tm_cell *c = e->cell;
 	unsigned int n = c->placement.responders;
 
-	return tm_responders_start(&e->responders, &c->placement, c->state, ring_gaps(n ? n : 1),
+	return tm_responders_start(&e->responders, &c->placement, c->state, is_foreign(c),
+				   c->deterministic ? 0 : ring_gaps(n ? n : 1),
 				   ns_to_ticks(e, GAP_MIN_NS), e->r->why, sizeof(e->r->why));
 }
 
@@ -368,11 +435,12 @@ static int set_up(struct tm_engine *e)
 	if (rc)
 		return rc;
 	tm_guard_install();
-	e->attribute = c->placement.initiators == 1;
+	e->attribute = c->placement.initiators == 1 && !c->deterministic;
 	e->batch_limit = BATCH_CELLS / (c->placement.responders + 1);
 	if (e->batch_limit > BATCH_MAX)
 		e->batch_limit = BATCH_MAX;
-	e->arm_timeout_ticks = ns_to_ticks(e, ARM_TIMEOUT_NS);
+	e->arm_timeout_ticks =
+		ns_to_ticks(e, c->deterministic ? DETERMINISTIC_ARM_NS : ARM_TIMEOUT_NS);
 	e->settle_ticks = ns_to_ticks(e, SETTLE_NS);
 	for (e->settle_mask = 1; e->settle_mask < e->settle_ticks; e->settle_mask *= 2)
 		;
@@ -385,15 +453,15 @@ static int set_up(struct tm_engine *e)
 	 * Foreign responders are forks: before the workload has anything that
 	 * they would share. Threads come after, so that setup() may fork.
 	 */
-	if (c->state == TM_STATE_FOREIGN && (rc = start_responders(e)))
+	if (is_foreign(c) && (rc = start_responders(e)))
 		return rc;
 	if (c->args.workload->setup && (rc = c->args.workload->setup(first, &e->state)))
 		return tm_fail(first, rc, "%s cannot be set up", c->args.workload->name);
-	if (c->state != TM_STATE_FOREIGN && (rc = start_responders(e)))
+	if (!is_foreign(c) && (rc = start_responders(e)))
 		return rc;
 	rc = make_scratch(e);
-	if (!rc)
-		tm_responders_offsets(&e->responders);
+	if (!rc && !c->deterministic)
+		tm_responders_offsets(&e->responders, ns_to_ticks(e, OFFSETS_NS));
 	return rc;
 }
 
@@ -409,7 +477,7 @@ static void verify(struct tm_engine *e)
 	rc = c->args.workload->verify(first, e->state, &e->r->verdict);
 	if (rc)
 		tm_fail(first, rc, "%s cannot be verified", c->args.workload->name);
-	e->r->verified = !rc;
+	e->r->verified = !rc && e->r->verdict.checks;
 	if (e->lost) {
 		e->r->verdict = e->until_lost;
 		e->r->verified = false;
@@ -481,7 +549,6 @@ static int run_phases(struct tm_engine *e)
 	unsigned int started = 1;
 	int rc = 0;
 
-	pthread_barrier_init(&e->barrier, NULL, e->initiators);
 	for (; started < e->initiators; started++) {
 		rc = -pthread_create(&e->initiator[started].thread, NULL, initiator_main,
 				     &e->initiator[started]);
@@ -492,7 +559,7 @@ static int run_phases(struct tm_engine *e)
 	if (!rc)
 		initiator_main(&e->initiator[0]);
 	while (--started)
-		pthread_join(e->initiator[started].thread, NULL);
+		tm_join(e->initiator[started].thread);
 	return rc;
 }
 
@@ -506,8 +573,10 @@ void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *cont
 		rc = run_phases(&e);
 	if (rc) {
 		/* Nobody can be asked to stop in an orderly way: this process is the run's own. */
-		if (!r->error)
+		if (!r->error) {
 			r->error = rc;
+			r->skipped = rc == -ENOTSUP;
+		}
 		if (!r->why[0])
 			snprintf(r->why, sizeof(r->why), "cannot run here: %s", strerror(-rc));
 	} else {

@@ -13,6 +13,8 @@
 #include "responder.h"
 #include "run.h"
 
+enum { TM_EVENTS_MAX = 1 << 15 }; /* taken from the probe at once */
+
 struct tm_initiator {
 	struct tm_thread t;
 	struct tm_engine *engine;
@@ -30,15 +32,17 @@ struct tm_engine {
 	struct tm_initiator *initiator;
 	unsigned int initiators;
 	struct tm_responders responders;
-	bool attribute; /* one initiator: gaps belong to operations */
+	bool attribute; /* one initiator, and gaps: they belong to operations */
 	uint64_t arm_timeout_ticks, settle_ticks, settle_mask;
 
-	pthread_barrier_t barrier;
+	/* Where the initiators wait for each other. */
+	_Atomic unsigned int arrived, meetings;
 	_Atomic int start; /* 0: wait; 1: all threads exist; -1: leave */
 	_Atomic bool failed;
 	uint64_t warm_end_ticks, end_ticks;
 	size_t batch_limit;
 	uint32_t dropped; /* operations at the head of the batch that do not count */
+	bool measuring;	  /* after the warm-up; constant between two barriers */
 
 	struct tm_fold *fold;
 	struct tm_gap *gaps;

@@ -60,6 +60,16 @@ static const char *last_part(const char *path)
 	return strrchr(path, '/') + 1;
 }
 
+/* A file's value under its folder's name. */
+static void add_by_folder(const char *root, const char *path, json_t *object)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s", path);
+	*strrchr(name, '/') = '\0';
+	set(object, last_part(name), tm_sysfile_string(root, path));
+}
+
 static void read_texts(const struct tm_environment_source *s, struct texts *t)
 {
 	char path[PATH_MAX];
@@ -223,8 +233,10 @@ static json_t *preempt_mode(const char *root, const struct texts *t)
 
 static json_t *kernel(const struct tm_environment_source *s, const struct texts *t)
 {
-	json_t *o = json_object();
+	json_t *o = json_object(), *modules = json_object();
 
+	each(s->root, "/sys/module/tlbmark_*/version", modules, add_by_folder);
+	set(o, "modules", modules);
 	set(o, "release", tm_json_text(s->release));
 	set(o, "version", tm_json_text(s->version));
 	set(o, "machine", tm_json_text(s->machine));
@@ -290,16 +302,6 @@ static json_t *turbo(const char *root)
 	return no;
 }
 
-/* Core types by their performance counters, as x86 and arm64 name them: cpu_core, armv8_cortex_a53. */
-static void add_kind(const char *root, const char *path, json_t *kinds)
-{
-	char name[128];
-
-	snprintf(name, sizeof(name), "%s", path);
-	*strrchr(name, '/') = '\0';
-	set(kinds, last_part(name), tm_sysfile_string(root, path));
-}
-
 static json_t *frequency(const char *root)
 {
 	json_t *o = json_object();
@@ -348,8 +350,9 @@ static json_t *cpu(const struct tm_environment_source *s, const struct texts *t)
 	set(o, "smt_active", tm_sysfile_integer(s->root, CPU "smt/active"));
 	set(o, "idle_driver", tm_sysfile_string(s->root, CPU "cpuidle/current_driver"));
 	set(o, "frequency", frequency(s->root));
-	each(s->root, "/sys/devices/cpu_*/cpus", kinds, add_kind);
-	each(s->root, "/sys/devices/armv8_*/cpus", kinds, add_kind);
+	/* Core types by their performance counters: cpu_core, armv8_cortex_a53. */
+	each(s->root, "/sys/devices/cpu_*/cpus", kinds, add_by_folder);
+	each(s->root, "/sys/devices/armv8_*/cpus", kinds, add_by_folder);
 	set(o, "kinds", kinds);
 	return o;
 }
@@ -452,6 +455,7 @@ static json_t *virtualization(const struct tm_environment_source *s, const struc
 	set(o, "device_tree_model",
 	    tm_sysfile_string(s->root, "/sys/firmware/devicetree/base/model"));
 	set(o, "container", container(s->root));
+	set(o, "lab", tm_json_items(t->command_line, "tlbmark.lab="));
 	return o;
 }
 

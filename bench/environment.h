@@ -8,11 +8,14 @@
  *   kernel          release, version, machine, command line, configuration
  *                   (CRC-32 of its text, and the options that matter here),
  *                   preemption mode, clock source, ASLR, NUMA balancing, what
- *                   perf and BPF allow, lockdown, taint
+ *                   perf and BPF allow, lockdown, taint, the suite's modules
+ *                   that are loaded and their versions
  *   cpu             identity, microcode, CPU lists, flags, SMT, core types,
  *                   governor, driver, turbo
  *   topology        hwloc's line, usable CPUs, memory nodes
- *   virtualization  hypervisor and how it names itself, DMI, container
+ *   virtualization  hypervisor and how it names itself, DMI, container; in a
+ *                   guest of `tlbmark lab` what it is: kernel package, modules,
+ *                   QEMU version, deterministic or not
  *   mitigations     the kernel's own words, by vulnerability
  *   tlb             flush backend and what it was decided by, range ceiling
  *                   in pages (null without privilege)

@@ -105,7 +105,8 @@ static inline bool inside(const struct tm_fold *f, size_t op, uint64_t ticks)
 /* Wake-ups and context switches: what an operation that waits brings with it. */
 static bool is_scheduling(const struct tm_tick_event *e)
 {
-	return e->value == TM_DISTURB_IPI || e->value == TM_DISTURB_SWITCH;
+	return e->value == TM_DISTURB_RESCHEDULE || e->value == TM_DISTURB_IRQ_WORK ||
+	       e->value == TM_DISTURB_SWITCH;
 }
 
 void tm_fold_initiator(struct tm_fold *f, const struct tm_tick_event *events, size_t count,

@@ -22,6 +22,8 @@ libtlbmark_core_a_SOURCES = \
 	bench/hist_encode.c \
 	bench/hypervisor.c \
 	bench/hypervisor.h \
+	bench/interruptions.c \
+	bench/interruptions.h \
 	bench/journal.c \
 	bench/journal.h \
 	bench/list.c \
@@ -38,6 +40,8 @@ libtlbmark_core_a_SOURCES = \
 	bench/probe_proc.c \
 	bench/record.c \
 	bench/record.h \
+	bench/record_internal.h \
+	bench/record_kernel.c \
 	bench/responder.c \
 	bench/responder.h \
 	bench/run.c \
@@ -76,6 +80,7 @@ libtlbmark_cli_a_SOURCES = \
 	plots/figure.c \
 	plots/figure.h \
 	plots/figure_axis.c \
+	plots/figure_stale.c \
 	plots/plot.c \
 	plots/plot.h \
 	results/show.c \

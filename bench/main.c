@@ -7,8 +7,12 @@
 #include "cli.h"
 
 const struct tm_command *const tm_commands[] = {
-	&tm_command_run,  &tm_command_list, &tm_command_doctor,
-	&tm_command_show, &tm_command_plot, NULL,
+	&tm_command_run,
+	&tm_command_list,
+	&tm_command_doctor,
+	&tm_command_show,
+	&tm_command_plot,
+	NULL,
 };
 
 static const struct tm_command *find(const char *name)
@@ -75,7 +79,11 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	int status = dispatch(argc, argv);
+	int status;
+
+	/* `doctor` tells what hwloc has to complain about. */
+	setenv("HWLOC_HIDE_ERRORS", "2", 0);
+	status = dispatch(argc, argv);
 
 	/* A full disk behind stdout is found out here or never. */
 	if ((fflush(stdout) || ferror(stdout)) && !status) {

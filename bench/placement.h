@@ -28,7 +28,8 @@ struct tm_topo; /* opaque, immutable, may be read by any thread */
 
 /*
  * source NULL: this machine, restricted to what the process may use (its
- * affinity mask and its cpuset cgroup). "synthetic:..." an hwloc synthetic
+ * affinity mask, to which this adds the isolated CPUs for the
+ * calling thread, and its cpuset cgroup). "synthetic:..." an hwloc synthetic
  * description; "xml:PATH" an hwloc XML file. 0, or -errno with the reason in
  * why. *out is freed with tm_topo_free(); NULL is ignored there.
  */
@@ -53,6 +54,8 @@ char *tm_topo_xml(const struct tm_topo *t);
  * running machine.
  */
 unsigned int tm_topo_isolated(const struct tm_topo *t, unsigned int **cpus);
+/* The same, of them those whose timer tick stops (nohz_full=). */
+unsigned int tm_topo_nohz_full(const struct tm_topo *t, unsigned int **cpus);
 
 struct tm_place_request {
 	unsigned int initiators;   /* >= 1 */

@@ -13,6 +13,8 @@ enum {
 	RUN_OVERHEAD_NS = 60000000, /* process, responders, clocks: seen, roughly */
 };
 
+#define DETERMINISTIC_OPS 100
+#define DETERMINISTIC_REPEATS 3 /* the median is of two that agree */
 #define QUICK_BUDGET_NS 6000000000ull
 #define DEFAULT_BUDGET_NS 45000000000ull
 #define FULL_CELL_NS 500000000ull
@@ -91,8 +93,10 @@ static int add_cell(struct tm_plan_builder *b, const struct tm_cell_args *args, 
 	place.avoid = q->isolated;
 	place.avoid_count = (unsigned int)q->isolated_count;
 	if (state == TM_STATE_ISOLATED) {
-		place.only = q->isolated;
-		place.only_count = (unsigned int)q->isolated_count;
+		bool enough = q->nohz_full_count >= args->responders;
+
+		place.only = enough ? q->nohz_full : q->isolated;
+		place.only_count = (unsigned int)(enough ? q->nohz_full_count : q->isolated_count);
 	}
 	if (twin) {
 		place.initiator_cpu = (int)twin->initiator_cpu[0];
@@ -111,7 +115,8 @@ static int add_cell(struct tm_plan_builder *b, const struct tm_cell_args *args, 
 	c->cell.state = state;
 	c->cell.row = (unsigned int)b->out->row_count;
 	c->cell.duration_ns = q->duration_ns;
-	c->cell.ops = q->ops;
+	c->cell.ops = q->deterministic && !q->ops ? DETERMINISTIC_OPS : q->ops;
+	c->cell.deterministic = q->deterministic;
 	c->role = role;
 	c->cell.from_in_label = b->from_in_label;
 	rc = tm_place(b->topo, &place, &c->cell.placement, b->why, b->why_size);
@@ -138,6 +143,11 @@ static int add_row(struct tm_plan_builder *b, const struct tm_cell_args *args, e
 
 	tm_label_print(args, b->from_in_label ? b->from : -1, label, sizeof(label));
 	rc = w->probe_cell ? w->probe_cell(args, b->why, b->why_size) : 0;
+	if (!rc && state == TM_STATE_ISOLATED && !b->q->states && !b->q->isolated_count) {
+		snprintf(b->why, b->why_size,
+			 "no CPU is isolated here: boot with nohz_full=, or say --state spin");
+		rc = -ENOTSUP;
+	}
 	if (rc)
 		return add_skip(b, label, b->why);
 	rc = grow((void **)&b->out->rows, b->out->row_count, &b->row_capacity, sizeof(*row));
@@ -183,9 +193,10 @@ static int add_states(struct tm_plan_builder *b, struct tm_cell_args *args, uint
 	if (!responders)
 		return add_row(b, args, TM_STATE_NONE, TM_DISTANCE_ANY);
 	for (size_t s = 0; !rc && s < b->state_count; s++) {
+		const char *own = b->q->states ? NULL : args->workload->state;
 		enum tm_state state = TM_STATE_NONE;
 
-		tm_state_parse(tm_plan_states[b->states[s]], &state);
+		tm_state_parse(own ? own : tm_plan_states[b->states[s]], &state);
 		if (state == TM_STATE_TOUCH && args->initiators > 1) {
 			snprintf(
 				b->why, b->why_size,
@@ -404,7 +415,7 @@ static uint64_t choose_duration(const struct tm_plan_builder *b, unsigned int re
 	uint64_t runs = (uint64_t)b->block_count * repeat, each;
 	uint64_t budget = b->q->size == TM_PLAN_QUICK ? QUICK_BUDGET_NS : DEFAULT_BUDGET_NS;
 
-	if (b->q->duration_ns || b->q->ops)
+	if (b->q->duration_ns || b->q->ops || b->q->deterministic)
 		return b->q->duration_ns;
 	if (b->q->size == TM_PLAN_FULL)
 		return FULL_CELL_NS;
@@ -422,7 +433,9 @@ static int repeat_block(struct tm_plan_builder *b)
 	uint64_t random = b->q->seed;
 
 	out->seed = b->q->seed;
-	out->repeat = b->q->repeat ? b->q->repeat : repeats[b->q->size];
+	out->repeat = b->q->repeat	    ? b->q->repeat
+		      : b->q->deterministic ? DETERMINISTIC_REPEATS
+					    : repeats[b->q->size];
 	if (out->repeat > CELLS_MAX / b->block_count) {
 		snprintf(b->why, b->why_size, "more than %d runs", CELLS_MAX);
 		return -ERANGE;
@@ -467,6 +480,20 @@ static bool has_row(const struct tm_plan *p)
 	return false;
 }
 
+/* Why there is no row: the first thing left out, a floor only for want of others. */
+static void explain_empty(struct tm_plan_builder *b)
+{
+	const struct tm_plan_skip *s = b->out->skips, *end = s + b->out->skip_count;
+	const struct tm_workload *w = NULL;
+
+	while (s < end && (w = tm_workload_find(s->label)) && w->floor)
+		s++;
+	if (s == end)
+		s = b->out->skips;
+	snprintf(b->why, b->why_size, "%s cannot run here: %s", s ? s->label : "nothing of this",
+		 s ? s->why : "no row is left");
+}
+
 static int build(struct tm_plan_builder *b)
 {
 	int rc = check_names(b);
@@ -481,9 +508,7 @@ static int build(struct tm_plan_builder *b)
 		return rc;
 	/* Floors alone are no answer to a question about something else. */
 	if (!b->block_count || (asked_for_more_than_floors(b->q) && !has_row(b->out))) {
-		snprintf(b->why, b->why_size, "%s cannot run here: %s",
-			 b->out->skip_count ? b->out->skips[0].label : "nothing of this",
-			 b->out->skip_count ? b->out->skips[0].why : "no row is left");
+		explain_empty(b);
 		return -ENOTSUP;
 	}
 	return repeat_block(b);

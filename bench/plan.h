@@ -45,11 +45,19 @@ struct tm_plan_request {
 	int memory_node;	      /* -1: not said */
 	const unsigned int *isolated; /* CPUs that are isolated or NOHZ_FULL */
 	size_t isolated_count;
+	const unsigned int *nohz_full; /* of these the NOHZ_FULL ones, which are taken first */
+	size_t nohz_full_count;
 	uint64_t duration_ns, ops;
 	unsigned int repeat;
 	uint64_t seed;
 	enum tm_plan_size size;
 	bool verify; /* run the oracle in the first repeat of every row */
+	/*
+	 * Counted, not timed: ops of each cell, three repeats, unless said
+	 * otherwise. ops is at most TM_RAW_SAMPLES, so that a record holds
+	 * every one.
+	 */
+	bool deterministic;
 };
 
 struct tm_plan_cell {

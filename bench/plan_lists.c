@@ -109,6 +109,20 @@ static int expand_cpus(struct tm_plan_builder *b)
 	return 0;
 }
 
+/* By --state, or since a workload that was asked for says so itself. */
+static bool wants_isolated(const struct tm_plan_request *q)
+{
+	if (q->states)
+		return strstr(q->states, "isolated");
+	for (size_t i = 0; i < q->workload_count; i++) {
+		const struct tm_workload *w = tm_workload_find(q->workloads[i]);
+
+		if (w && w->state && !strcmp(w->state, "isolated"))
+			return true;
+	}
+	return false;
+}
+
 int tm_plan_expand(struct tm_plan_builder *b)
 {
 	const struct tm_plan_request *q = b->q;
@@ -119,7 +133,7 @@ int tm_plan_expand(struct tm_plan_builder *b)
 					   .kind = TM_PARAM_CHOICE,
 					   .choices = distance_choices};
 	uint64_t cpus = tm_topo_cpus(b->topo) - q->isolated_count;
-	bool isolated = q->states && strstr(q->states, "isolated");
+	bool isolated = wants_isolated(q);
 	int rc = expand_responders(b, isolated);
 
 	if (!rc)

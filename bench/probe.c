@@ -26,6 +26,26 @@ static const char *const kind_names[] = {
 	[TM_PROBE_AUTO] = "auto",
 };
 
+static const char *const cause_names[TM_CAUSES] = {
+	[TM_CAUSE_TIMER] = "timer",	      [TM_CAUSE_DEVICE] = "device",
+	[TM_CAUSE_RESCHEDULE] = "reschedule", [TM_CAUSE_SWITCH] = "context_switch",
+	[TM_CAUSE_IRQ_WORK] = "irq_work",     [TM_CAUSE_OTHER] = "other",
+};
+
+_Static_assert((int)TM_CAUSE_TIMER == (int)TM_DISTURB_TIMER &&
+		       (int)TM_CAUSE_DEVICE == (int)TM_DISTURB_DEVICE &&
+		       (int)TM_CAUSE_RESCHEDULE == (int)TM_DISTURB_RESCHEDULE &&
+		       (int)TM_CAUSE_SWITCH == (int)TM_DISTURB_SWITCH &&
+		       (int)TM_CAUSE_IRQ_WORK == (int)TM_DISTURB_IRQ_WORK &&
+		       (int)TM_CAUSE_OTHER == (int)TM_DISTURB_OTHER &&
+		       (int)TM_CAUSES <= TM_TALLY_CAUSES,
+	       "the programs count by enum tm_cause");
+
+const char *tm_cause_name(enum tm_cause c)
+{
+	return cause_names[c];
+}
+
 bool tm_probe_has_events(const struct tm_probe *p)
 {
 	return p->ops && p->ops->abilities(p->state).events;
@@ -199,9 +219,8 @@ static void add_function(struct sum *s, const struct tm_tally_function *f)
 	s->function[i].calls[1] += f->calls[1];
 }
 
-static void add_tally(void *into, const struct tm_tally *t)
+static void add_tally(struct sum *s, const struct tm_tally *t)
 {
-	struct sum *s = into;
 	struct tm_probe_counts *c = s->counts;
 
 	for (unsigned int i = 0; i < TM_FLUSH_REASONS; i++)
@@ -211,6 +230,8 @@ static void add_tally(void *into, const struct tm_tally *t)
 	add(c->full, t->full);
 	add(c->sends_full, t->sends_full);
 	add(c->handlers, t->handlers);
+	for (unsigned int i = 0; i < TM_CAUSES; i++)
+		add(c->cause[i], t->cause[i]);
 	add(c->function_other, t->function_other);
 	for (unsigned int i = 0; i < TM_TALLY_FUNCTIONS; i++)
 		if (t->function[i].calls[0] || t->function[i].calls[1])
@@ -258,26 +279,67 @@ static void name_functions(struct tm_symbols *symbols, struct sum *s)
 	}
 }
 
-int tm_probe_stop(struct tm_probe *p, struct tm_probe_counts *out)
+/* The sum of all CPUs, and of those that are wanted by themselves as well. */
+struct sums {
+	struct tm_symbols *symbols;
+	struct sum all;
+	const unsigned int *cpus;
+	unsigned int count;
+	struct tm_probe_counts *of_cpu;
+	bool functions;
+};
+
+static void add_cpu(void *into, unsigned int cpu, const struct tm_tally *t)
 {
-	struct sum s = {.counts = out};
+	struct sums *s = into;
+
+	add_tally(&s->all, t);
+	for (unsigned int i = 0; i < s->count; i++) {
+		struct sum one = {.counts = &s->of_cpu[i]};
+
+		if (s->cpus[i] != cpu)
+			continue;
+		add_tally(&one, t);
+		s->all.error = s->all.error ? s->all.error : one.error;
+		if (s->functions && !one.error)
+			name_functions(s->symbols, &one);
+		free(one.function);
+	}
+}
+
+int tm_probe_stop_cpus(struct tm_probe *p, struct tm_probe_counts *out, const unsigned int *cpus,
+		       unsigned int count, struct tm_probe_counts *of_cpu)
+{
+	struct sums s = {.symbols = &p->shared->symbols,
+			 .all = {.counts = out},
+			 .cpus = cpus,
+			 .count = count,
+			 .of_cpu = of_cpu};
 	struct tm_probe_abilities able;
 	int error;
 
 	memset(out, 0, sizeof(*out));
+	if (count)
+		memset(of_cpu, 0, count * sizeof(*of_cpu));
 	*p->in_operation = 0;
 	if (!p->ops)
 		return 0;
-	error = p->ops->stop(p->state, add_tally, &s, &out->events_lost);
-	if (!error)
-		error = s.error;
-	if (!error)
-		name_functions(&p->shared->symbols, &s);
-	free(s.function);
 	able = p->ops->abilities(p->state);
+	s.functions = able.functions;
+	error = p->ops->stop(p->state, add_cpu, &s, &out->events_lost);
+	if (!error)
+		error = s.all.error;
+	if (!error && able.functions)
+		name_functions(s.symbols, &s.all);
+	free(s.all.function);
 	out->has_ranges = 1;
 	out->has_functions = able.functions;
 	out->has_events = able.events;
 	out->has_columns = able.columns;
 	return error;
+}
+
+int tm_probe_stop(struct tm_probe *p, struct tm_probe_counts *out)
+{
+	return tm_probe_stop_cpus(p, out, NULL, 0, NULL);
 }

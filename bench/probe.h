@@ -19,6 +19,18 @@ enum tm_probe_kind { TM_PROBE_NONE, TM_PROBE_PERF, TM_PROBE_BPF, TM_PROBE_AUTO }
 
 enum { TM_FLUSH_REASONS = 6, TM_FLUSH_RANGES = 16, TM_PROBE_FUNCTIONS = 16 };
 
+/* What takes a CPU away from user code besides function-call interrupts. */
+enum tm_cause {
+	TM_CAUSE_TIMER,
+	TM_CAUSE_DEVICE,
+	TM_CAUSE_RESCHEDULE,
+	TM_CAUSE_SWITCH, /* a context switch: no interrupt by itself */
+	TM_CAUSE_IRQ_WORK,
+	TM_CAUSE_OTHER, /* of the interrupt controller: errors, thermal, thresholds, platform */
+	TM_CAUSES
+};
+const char *tm_cause_name(enum tm_cause c); /* "timer", "device", ... */
+
 /*
  * Counts of one phase, in two columns: [0] outside, [1] inside the timed
  * operation (the initiator's in_operation word at that moment).
@@ -32,14 +44,18 @@ struct tm_probe_counts {
 	uint64_t range[TM_FLUSH_RANGES][2];
 	uint64_t full[2];	/* remote flushes of the whole TLB (pages == -1) */
 	uint64_t sends_full[2]; /* the same at the sender (reason 4) */
-	/* function-call interrupts by callback */
+	/*
+	 * Callbacks of function-call interrupts, most frequent first. One
+	 * interrupt may run several, or none: then it counts as "(none told)".
+	 */
 	struct {
 		char name[48]; /* "" ends the list */
 		uint64_t calls[2];
 	} function[TM_PROBE_FUNCTIONS];
 	uint64_t function_other[2]; /* callbacks beyond the table */
-	uint64_t handlers[2];	    /* handler entries seen */
-	uint64_t events_lost;	    /* dropped because a ring was full or a program could not run */
+	uint64_t handlers[2];	    /* function-call interrupts: handler entries seen */
+	uint64_t cause[TM_CAUSES][2];
+	uint64_t events_lost; /* dropped because a ring was full or a program could not run */
 	uint32_t has_ranges, has_functions, has_events; /* 0 where this kind or kernel lacks them */
 	uint32_t has_columns; /* 0 where this kind cannot read in_operation (perf): all is in [1] */
 };
@@ -54,8 +70,7 @@ enum tm_event_kind {
 struct tm_event {
 	uint64_t time_ns; /* CLOCK_MONOTONIC */
 	uint32_t kind;	  /* enum tm_event_kind */
-	uint32_t
-		value; /* SEND: pages, UINT32_MAX full; DISTURB: 0 timer, 1 device irq, 2 reschedule or other IPI, 3 context switch */
+	uint32_t value;	  /* SEND: pages, UINT32_MAX full; DISTURB: enum tm_cause */
 };
 
 struct tm_probe;
@@ -93,6 +108,12 @@ size_t tm_probe_drain(struct tm_probe *p, unsigned int cpu, struct tm_event *eve
 		      size_t capacity);
 /* Ends the phase; what was not drained is gone, but counted. 0 or -errno. */
 int tm_probe_stop(struct tm_probe *p, struct tm_probe_counts *out);
+/*
+ * The same, and in of_cpu[i] the counts of cpus[i] alone, without the fields
+ * events_lost and has_*. CPUs that took no part have none.
+ */
+int tm_probe_stop_cpus(struct tm_probe *p, struct tm_probe_counts *out, const unsigned int *cpus,
+		       unsigned int count, struct tm_probe_counts *of_cpu);
 
 /*
  * Hooks the programs in or out (for measuring the probe's own cost), in the
@@ -100,6 +121,27 @@ int tm_probe_stop(struct tm_probe *p, struct tm_probe_counts *out);
  */
 int tm_probe_attach(struct tm_probe *p);
 void tm_probe_detach(struct tm_probe *p);
+
+/* What one CPU's column of /proc/interrupts says, in groups of lines. */
+enum tm_interrupt_line {
+	TM_LINE_CALL, /* CAL: function-call interrupts, those in TLB among them */
+	TM_LINE_TIMER,
+	TM_LINE_DEVICE, /* the numbered ones */
+	TM_LINE_RESCHEDULE,
+	TM_LINE_IRQ_WORK,
+	TM_LINE_NMI,
+	TM_LINE_OTHER,
+	TM_LINES
+};
+const char *tm_interrupt_line_name(enum tm_interrupt_line l);
+
+/*
+ * Adds the columns of these CPUs to lines[i], or takes them away where `sign`
+ * is -1: before and after give the difference. 0 or -errno (-ENOENT: a CPU has
+ * no column, it is offline).
+ */
+int tm_interrupts_of(const unsigned int *cpus, unsigned int count, int sign,
+		     int64_t (*lines)[TM_LINES]);
 
 /* This system's count of the given /proc/interrupts line ("TLB", "CAL", "LOC"),
  * summed over CPUs; -ENOENT where there is no such line (aarch64). */

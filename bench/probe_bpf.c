@@ -27,42 +27,47 @@ _Static_assert((int)TM_EVENT_SEND == (int)TM_BPF_SEND && (int)TM_EVENT_ENTRY == 
 enum {
 	RING_EVENTS = 8192,	 /* of each of a CPU's rings, at most */
 	ALL_EVENTS = 512 * 1024, /* of all CPUs' rings together, at most: 8 MiB */
-	LINKS = 24,
+	LINKS = 32,
 };
 
 enum need {
 	NEED_ALWAYS,
-	NEED_CSD,    /* tells the handler and its callback: Linux 6.4 and later */
-	NEED_VECTOR, /* the handler, where there is no csd */
+	NEED_CSD,    /* the callbacks: Linux 6.4 and later */
+	NEED_QUEUE,  /* the interrupt with its callbacks: x86 before that, with BTF */
+	NEED_VECTOR, /* the interrupt alone: x86 */
+	NEED_ALONE,  /* the callbacks in the interrupt's place */
 	NEED_OPTIONAL,
 };
 
 #define PROGRAM(name) offsetof(struct tlb_bpf, progs.name)
 
+/* In this order: what is hooked decides what else is needed. */
 static const struct hook {
 	size_t program;
 	const char *tracepoint;
 	enum need need;
 } hooks[] = {
 	{PROGRAM(tm_on_flush), "tlb_flush", NEED_ALWAYS},
-	{PROGRAM(tm_on_csd_entry), "csd_function_entry", NEED_CSD},
-	{PROGRAM(tm_on_csd_exit), "csd_function_exit", NEED_CSD},
+	{PROGRAM(tm_on_csd), "csd_function_entry", NEED_CSD},
+	{PROGRAM(tm_on_queue), "call_function_entry", NEED_QUEUE},
+	{PROGRAM(tm_on_queue), "call_function_single_entry", NEED_QUEUE},
 	{PROGRAM(tm_on_handler_entry), "call_function_entry", NEED_VECTOR},
-	{PROGRAM(tm_on_handler_exit), "call_function_exit", NEED_VECTOR},
 	{PROGRAM(tm_on_handler_entry), "call_function_single_entry", NEED_VECTOR},
-	{PROGRAM(tm_on_handler_exit), "call_function_single_exit", NEED_VECTOR},
+	{PROGRAM(tm_on_handler_exit), "call_function_exit", NEED_OPTIONAL},
+	{PROGRAM(tm_on_handler_exit), "call_function_single_exit", NEED_OPTIONAL},
+	{PROGRAM(tm_on_csd_entry), "csd_function_entry", NEED_ALONE},
+	{PROGRAM(tm_on_csd_exit), "csd_function_exit", NEED_ALONE},
 	{PROGRAM(tm_on_timer), "local_timer_entry", NEED_OPTIONAL},
-	{PROGRAM(tm_on_ipi), "reschedule_entry", NEED_OPTIONAL},
-	{PROGRAM(tm_on_ipi), "irq_work_entry", NEED_OPTIONAL},
+	{PROGRAM(tm_on_reschedule), "reschedule_entry", NEED_OPTIONAL},
+	{PROGRAM(tm_on_irq_work), "irq_work_entry", NEED_OPTIONAL},
 	{PROGRAM(tm_on_device), "irq_handler_entry", NEED_OPTIONAL},
 	{PROGRAM(tm_on_switch), "sched_switch", NEED_OPTIONAL},
-};
-
-/* Hooked only where there is no csd. */
-static const size_t callbacks[] = {
-	PROGRAM(tm_on_flush_tlb_func),
-	PROGRAM(tm_on_range_flush),
-	PROGRAM(tm_on_flush_all),
+	{PROGRAM(tm_on_other), "x86_platform_ipi_entry", NEED_OPTIONAL},
+	{PROGRAM(tm_on_other), "error_apic_entry", NEED_OPTIONAL},
+	{PROGRAM(tm_on_other), "spurious_apic_entry", NEED_OPTIONAL},
+	{PROGRAM(tm_on_other), "thermal_apic_entry", NEED_OPTIONAL},
+	{PROGRAM(tm_on_other), "threshold_apic_entry", NEED_OPTIONAL},
+	{PROGRAM(tm_on_other), "deferred_error_apic_entry", NEED_OPTIONAL},
 };
 
 struct state {
@@ -73,8 +78,8 @@ struct state {
 	uint32_t all_events;
 	struct tm_bpf_slot *slots;
 	struct tm_bpf_event *events;
-	bool csd, vector, callbacks; /* what is hooked */
-	uint64_t missed;	     /* at the start of the phase */
+	bool csd, vector, queue; /* what is hooked */
+	uint64_t missed;	 /* at the start of the phase */
 };
 
 /* libbpf prints its reasons; the first, which the others follow from, goes into `why` instead. */
@@ -128,19 +133,20 @@ static int hook_up(struct state *st, const struct hook *h)
 	return 0;
 }
 
-static int hook_callbacks(struct state *st)
+static bool is_wanted(const struct state *st, enum need need)
 {
-	for (size_t i = 0; i < sizeof(callbacks) / sizeof(*callbacks); i++) {
-		struct bpf_program *prog = program(st, callbacks[i]);
-		struct bpf_link *link = NULL;
-
-		if (bpf_program__autoload(prog))
-			link = bpf_program__attach_trace(prog);
-		if (!link)
-			return -ENOENT;
-		st->link[st->links++] = link;
+	switch (need) {
+	case NEED_CSD:
+		return !tm_probe_bpf_without_csd;
+	case NEED_QUEUE:
+		return !st->csd && bpf_program__autoload(st->skeleton->progs.tm_on_queue);
+	case NEED_VECTOR:
+		return !st->queue;
+	case NEED_ALONE:
+		return st->csd && !st->vector;
+	default:
+		return true;
 	}
-	return 0;
 }
 
 static int bpf_attach(void *state)
@@ -151,23 +157,22 @@ static int bpf_attach(void *state)
 
 	if (st->links)
 		return 0;
-	st->csd = !tm_probe_bpf_without_csd;
-	st->vector = false;
+	st->csd = st->vector = st->queue = false;
 	print = libbpf_set_print(keep_line);
 	for (size_t i = 0; !error && i < sizeof(hooks) / sizeof(*hooks); i++) {
 		const struct hook *h = &hooks[i];
 
-		if ((h->need == NEED_CSD && !st->csd) || (h->need == NEED_VECTOR && st->csd))
+		if (!is_wanted(st, h->need))
 			continue;
 		error = hook_up(st, h);
-		if (h->need == NEED_VECTOR && !error)
-			st->vector = true;
 		if (error == -ENOENT && h->need != NEED_ALWAYS) {
-			st->csd = st->csd && h->need != NEED_CSD;
 			error = 0;
+			continue;
 		}
+		st->csd = st->csd || h->need == NEED_CSD;
+		st->queue = st->queue || h->need == NEED_QUEUE;
+		st->vector = st->vector || h->need == NEED_QUEUE || h->need == NEED_VECTOR;
 	}
-	st->callbacks = !error && !st->csd && !hook_callbacks(st);
 	libbpf_set_print(print);
 	if (error)
 		bpf_detach(st);
@@ -201,7 +206,7 @@ static void *map_memory(const struct bpf_map *map, size_t bytes)
 }
 
 /* A name for what failed, in *what. */
-static int load(struct state *st, bool with_callbacks, const char **what)
+static int load(struct state *st, bool with_queue, const char **what)
 {
 	int error;
 
@@ -209,8 +214,7 @@ static int load(struct state *st, bool with_callbacks, const char **what)
 	st->skeleton = tlb_bpf__open();
 	if (!st->skeleton)
 		return -errno;
-	for (size_t i = 0; i < sizeof(callbacks) / sizeof(*callbacks); i++)
-		bpf_program__set_autoload(program(st, callbacks[i]), with_callbacks);
+	bpf_program__set_autoload(st->skeleton->progs.tm_on_queue, with_queue);
 	bpf_map__set_max_entries(st->skeleton->maps.slots, st->possible);
 	bpf_map__set_max_entries(st->skeleton->maps.events, st->all_events);
 	error = tlb_bpf__load(st->skeleton);
@@ -264,8 +268,8 @@ static int bpf_open(unsigned int possible, void **state, volatile uint32_t **wor
 	first_line[0] = '\0';
 	print = libbpf_set_print(keep_line);
 	error = load(st, false, &what);
-	if (!error && !st->csd) {
-		/* not all kernels have these functions: what works without them is kept */
+	if (!error && st->vector && !st->csd) {
+		/* not all kernels have BTF: what works without it is kept */
 		unload(st);
 		if (load(st, true, &what))
 			error = load(st, false, &what);
@@ -383,8 +387,7 @@ static size_t bpf_drain(void *state, unsigned int cpu, struct tm_event *events, 
 	return n;
 }
 
-static int bpf_stop(void *state, void (*each)(void *into, const struct tm_tally *), void *into,
-		    uint64_t *lost)
+static int bpf_stop(void *state, tm_probe_each *each, void *into, uint64_t *lost)
 {
 	struct state *st = state;
 
@@ -395,7 +398,7 @@ static int bpf_stop(void *state, void (*each)(void *into, const struct tm_tally 
 
 		if (!took_part(s))
 			continue;
-		each(into, &s->tally);
+		each(into, cpu, &s->tally);
 		for (unsigned int r = 0; r < TM_RINGS; r++)
 			*lost += s->ring[r].lost;
 	}
@@ -408,7 +411,7 @@ static struct tm_probe_abilities bpf_abilities(const void *state)
 	const struct state *st = state;
 
 	return (struct tm_probe_abilities){
-		.functions = st->csd || st->callbacks,
+		.functions = st->csd || st->queue,
 		.events = st->csd || st->vector,
 		.columns = true,
 	};

@@ -29,6 +29,9 @@ struct tm_probe_abilities {
 	bool functions, events, columns;
 };
 
+/* Takes the counts of one CPU that took part. */
+typedef void tm_probe_each(void *into, unsigned int cpu, const struct tm_tally *tally);
+
 /*
  * One kind of probe. `state` is what open() made; it is inherited by forked
  * processes, so whatever a phase changes is either in shared memory, or made
@@ -47,8 +50,7 @@ struct tm_probe_ops {
 	 * Ends the phase. Calls each() with the counts of every CPU that took
 	 * part, adds to *lost.
 	 */
-	int (*stop)(void *state, void (*each)(void *into, const struct tm_tally *), void *into,
-		    uint64_t *lost);
+	int (*stop)(void *state, tm_probe_each *each, void *into, uint64_t *lost);
 	struct tm_probe_abilities (*abilities)(const void *state);
 };
 
@@ -59,8 +61,10 @@ extern bool tm_probe_bpf_without_csd;
 
 /* Highest CPU number of a list such as "0-3,8" plus one; 0 for no list. */
 unsigned int tm_possible_parse(const char *list);
-/* tm_interrupts_read() of an open file. */
+/* tm_interrupts_read() and tm_interrupts_of() of an open file. */
 int tm_interrupts_parse(FILE *f, const char *line, uint64_t *sum);
+int tm_interrupts_parse_cpus(FILE *f, const unsigned int *cpus, unsigned int count, int sign,
+			     int64_t (*lines)[TM_LINES]);
 /*
  * Names the `count` addresses in `symbols` that are not there yet, from a file
  * like /proc/kallsyms (NULL: no such file). An address is a function's first

@@ -25,15 +25,16 @@
 #include "probe_internal.h"
 
 enum {
-	POINTS = 12,
+	POINTS = 18,
 	RING_BYTES = 512 * 1024, /* of a CPU, at most */
 	RING_BYTES_LEAST = 16 * 1024,
 	ALL_BYTES = 32 * 1024 * 1024, /* of all CPUs, unless that is below the least */
 	RECORD_BYTES = 256,
 };
 
-enum action { FLUSH, CSD_ENTRY, CSD_EXIT, HANDLER_ENTRY, HANDLER_EXIT, DISTURB };
+enum action { FLUSH, HANDLER_ENTRY, HANDLER_EXIT, CSD_ENTRY, CSD_EXIT, DISTURB };
 
+/* HANDLER_ENTRY before CSD_ENTRY, which does its work where that is missing. */
 static const struct tracepoint {
 	const char *path;
 	enum action action;
@@ -41,17 +42,23 @@ static const struct tracepoint {
 	const char *fields[2];
 } tracepoints[POINTS] = {
 	{"tlb/tlb_flush", FLUSH, 0, {"reason", "pages"}},
-	{"csd/csd_function_entry", CSD_ENTRY, 0, {"func", "csd"}},
-	{"csd/csd_function_exit", CSD_EXIT, 0, {"func", "csd"}},
 	{"irq_vectors/call_function_entry", HANDLER_ENTRY, 0, {0}},
 	{"irq_vectors/call_function_exit", HANDLER_EXIT, 0, {0}},
 	{"irq_vectors/call_function_single_entry", HANDLER_ENTRY, 0, {0}},
 	{"irq_vectors/call_function_single_exit", HANDLER_EXIT, 0, {0}},
+	{"csd/csd_function_entry", CSD_ENTRY, 0, {"func", "csd"}},
+	{"csd/csd_function_exit", CSD_EXIT, 0, {"func", "csd"}},
 	{"irq_vectors/local_timer_entry", DISTURB, TM_DISTURB_TIMER, {0}},
-	{"irq_vectors/reschedule_entry", DISTURB, TM_DISTURB_IPI, {0}},
-	{"irq_vectors/irq_work_entry", DISTURB, TM_DISTURB_IPI, {0}},
+	{"irq_vectors/reschedule_entry", DISTURB, TM_DISTURB_RESCHEDULE, {0}},
+	{"irq_vectors/irq_work_entry", DISTURB, TM_DISTURB_IRQ_WORK, {0}},
 	{"irq/irq_handler_entry", DISTURB, TM_DISTURB_DEVICE, {0}},
 	{"sched/sched_switch", DISTURB, TM_DISTURB_SWITCH, {0}},
+	{"irq_vectors/x86_platform_ipi_entry", DISTURB, TM_DISTURB_OTHER, {0}},
+	{"irq_vectors/error_apic_entry", DISTURB, TM_DISTURB_OTHER, {0}},
+	{"irq_vectors/spurious_apic_entry", DISTURB, TM_DISTURB_OTHER, {0}},
+	{"irq_vectors/thermal_apic_entry", DISTURB, TM_DISTURB_OTHER, {0}},
+	{"irq_vectors/threshold_apic_entry", DISTURB, TM_DISTURB_OTHER, {0}},
+	{"irq_vectors/deferred_error_apic_entry", DISTURB, TM_DISTURB_OTHER, {0}},
 };
 
 /* A tracepoint that this kernel has. */
@@ -70,6 +77,8 @@ struct cpu {
 	int fd[POINTS];
 	struct perf_event_mmap_page *ring;
 	struct tm_tally tally;
+	bool in_handler; /* of a function-call interrupt, as the records go by */
+	uint32_t called; /* its callbacks so far */
 	uint64_t lost;
 };
 
@@ -155,10 +164,8 @@ static int find_points(struct state *st)
 		return tracefs;
 	for (unsigned int i = 0; i < POINTS; i++) {
 		const struct tracepoint *t = &tracepoints[i];
-		bool csd = t->action == CSD_ENTRY || t->action == CSD_EXIT;
-		bool vector = t->action == HANDLER_ENTRY || t->action == HANDLER_EXIT;
 
-		if (vector && st->csd)
+		if (t->action == CSD_EXIT && st->vector)
 			continue;
 		error = find_point(tracefs, t, &st->point[st->points]);
 		if (error && t->action == FLUSH)
@@ -166,8 +173,8 @@ static int find_points(struct state *st)
 		if (error)
 			continue;
 		st->points++;
-		st->csd = st->csd || csd;
-		st->vector = st->vector || vector;
+		st->csd = st->csd || t->action == CSD_ENTRY;
+		st->vector = st->vector || t->action == HANDLER_ENTRY;
 	}
 	close(tracefs);
 	return st->points ? 0 : error;
@@ -358,9 +365,15 @@ static uint64_t field(const struct point *p, unsigned int i, const char *raw, un
 	return v;
 }
 
+/* Between entry and exit of a function-call interrupt, where that is told at all. */
+static bool in_handler(const struct state *st, const struct cpu *c)
+{
+	return c->in_handler || !st->vector;
+}
+
 /* Counts one hit; true if it also is an event for the caller. */
-static bool count_hit(struct cpu *c, const struct point *p, const char *raw, unsigned int size,
-		      struct tm_event *e)
+static bool count_hit(const struct state *st, struct cpu *c, const struct point *p, const char *raw,
+		      unsigned int size, struct tm_event *e)
 {
 	uint32_t reason;
 
@@ -373,11 +386,18 @@ static bool count_hit(struct cpu *c, const struct point *p, const char *raw, uns
 		e->value = tm_event_pages(field(p, 1, raw, size));
 		return reason == TM_REASON_SEND;
 	case CSD_ENTRY:
-		if (!field(p, 1, raw, size)) /* the sender's own call */
+		if (!field(p, 1, raw, size) || !in_handler(st, c)) /* not by an interrupt */
 			return false;
 		tm_tally_function(&c->tally, field(p, 0, raw, size), 1);
-		/* fall through */
+		c->called++;
+		if (st->vector)
+			return false;
+		c->tally.handlers[1]++;
+		e->kind = TM_EVENT_ENTRY;
+		return true;
 	case HANDLER_ENTRY:
+		c->in_handler = true;
+		c->called = 0;
 		c->tally.handlers[1]++;
 		e->kind = TM_EVENT_ENTRY;
 		return true;
@@ -385,9 +405,13 @@ static bool count_hit(struct cpu *c, const struct point *p, const char *raw, uns
 		e->kind = TM_EVENT_EXIT;
 		return field(p, 1, raw, size);
 	case HANDLER_EXIT:
+		if (c->in_handler && !c->called)
+			tm_tally_function(&c->tally, TM_FUNCTION_NONE, 1);
+		c->in_handler = false;
 		e->kind = TM_EVENT_EXIT;
 		return true;
 	case DISTURB:
+		c->tally.cause[p->tracepoint->value][1]++;
 		e->kind = TM_EVENT_DISTURB;
 		e->value = p->tracepoint->value;
 		return true;
@@ -418,7 +442,7 @@ static bool take_record(const struct state *st, struct cpu *c, const char *recor
 	e->time_ns = s.time;
 	for (unsigned int i = 0; i < st->points; i++)
 		if (st->point[i].id == s.id)
-			return count_hit(c, &st->point[i], record + raw, s.raw_size, e);
+			return count_hit(st, c, &st->point[i], record + raw, s.raw_size, e);
 	return false;
 }
 
@@ -496,8 +520,7 @@ static uint64_t lost_hits(int fd)
 	return read(fd, &r, sizeof(r)) == sizeof(r) ? r.lost : 0;
 }
 
-static int perf_stop(void *state, void (*each)(void *into, const struct tm_tally *), void *into,
-		     uint64_t *lost)
+static int perf_stop(void *state, tm_probe_each *each, void *into, uint64_t *lost)
 {
 	struct state *st = state;
 
@@ -506,7 +529,7 @@ static int perf_stop(void *state, void (*each)(void *into, const struct tm_tally
 			ioctl(st->cpu[i].fd[p], PERF_EVENT_IOC_DISABLE, 0);
 	for (unsigned int i = 0; i < st->cpus; i++) {
 		consume(st, &st->cpu[i], NULL, 0);
-		each(into, &st->cpu[i].tally);
+		each(into, st->cpu[i].number, &st->cpu[i].tally);
 		*lost += st->cpu[i].lost;
 		for (unsigned int p = 0; p < st->points; p++)
 			*lost += lost_hits(st->cpu[i].fd[p]);

@@ -70,8 +70,120 @@ int tm_interrupts_read(const char *line, uint64_t *sum)
 	return error;
 }
 
+static const struct {
+	const char *name, *lines;
+} line_groups[TM_LINES] = {
+	[TM_LINE_CALL] = {"function_call", "CAL "},
+	[TM_LINE_TIMER] = {"timer", "LOC "},
+	[TM_LINE_DEVICE] = {"device", ""},
+	[TM_LINE_RESCHEDULE] = {"reschedule", "RES "},
+	[TM_LINE_IRQ_WORK] = {"irq_work", "IWI "},
+	[TM_LINE_NMI] = {"nmi", "NMI "},
+	[TM_LINE_OTHER] = {"other", ""},
+};
+
+const char *tm_interrupt_line_name(enum tm_interrupt_line l)
+{
+	return line_groups[l].name;
+}
+
+/* TM_LINES: counts what another line has already, or no interrupt. */
+static enum tm_interrupt_line line_of(const char *name, size_t length)
+{
+	/* TLB: what function-call interrupts did; CAL has them (arch/x86/kernel/irq.c) */
+	static const char no_interrupts[] = "TLB PMI RTR MCP ERR MIS ";
+	char key[16];
+
+	snprintf(key, sizeof(key), "%.*s ", (int)length, name);
+	if (strstr(no_interrupts, key))
+		return TM_LINES;
+	if (isdigit((unsigned char)*name))
+		return TM_LINE_DEVICE;
+	for (int l = 0; l < TM_LINES; l++)
+		if (strstr(line_groups[l].lines, key))
+			return (enum tm_interrupt_line)l;
+	return TM_LINE_OTHER;
+}
+
+/* "            CPU0       CPU2": the column of each wanted CPU. 0 or -ENOENT. */
+static int find_columns(const char *head, const unsigned int *cpus, unsigned int count,
+			unsigned int *column)
+{
+	unsigned int found = 0;
+
+	for (unsigned int at = 0; (head = strstr(head, "CPU")); at++) {
+		unsigned long cpu = strtoul(head + 3, NULL, 10);
+
+		for (unsigned int i = 0; i < count; i++)
+			if (cpus[i] == cpu) {
+				column[i] = at;
+				found++;
+			}
+		head += 3;
+	}
+	return found == count ? 0 : -ENOENT;
+}
+
+static void add_columns(const char *at, enum tm_interrupt_line l, const unsigned int *column,
+			unsigned int count, int sign, int64_t (*lines)[TM_LINES])
+{
+	char *end;
+
+	for (unsigned int c = 0;; c++, at = end) {
+		int64_t n = (int64_t)strtoull(at, &end, 10);
+
+		if (end == at || (*end && !isspace((unsigned char)*end)))
+			return;
+		for (unsigned int i = 0; i < count; i++)
+			if (column[i] == c)
+				lines[i][l] += sign * n;
+	}
+}
+
+int tm_interrupts_parse_cpus(FILE *f, const unsigned int *cpus, unsigned int count, int sign,
+			     int64_t (*lines)[TM_LINES])
+{
+	unsigned int *column = calloc(count + 1, sizeof(*column));
+	char *text = NULL;
+	size_t size = 0;
+	int error = -ENOMEM;
+
+	if (column)
+		error = getline(&text, &size, f) > 0 ? find_columns(text, cpus, count, column)
+						     : -ENOENT;
+	while (!error && getline(&text, &size, f) > 0) {
+		const char *name = text + strspn(text, " ");
+		size_t length = strcspn(name, ":");
+		enum tm_interrupt_line l = line_of(name, length);
+
+		if (name[length] && l != TM_LINES)
+			add_columns(name + length + 1, l, column, count, sign, lines);
+	}
+	free(text);
+	free(column);
+	return error;
+}
+
+int tm_interrupts_of(const unsigned int *cpus, unsigned int count, int sign,
+		     int64_t (*lines)[TM_LINES])
+{
+	FILE *f = fopen("/proc/interrupts", "re");
+	int error;
+
+	if (!f)
+		return -errno;
+	error = tm_interrupts_parse_cpus(f, cpus, count, sign, lines);
+	fclose(f);
+	return error;
+}
+
 const char *tm_symbols_name(const struct tm_symbols *symbols, uint64_t address)
 {
+	/* what later kernels call it */
+	if (address == TM_FUNCTION_WAKEUP)
+		return "sched_ttwu_pending";
+	if (address == TM_FUNCTION_NONE)
+		return "(none told)";
 	for (unsigned int i = 0; i < symbols->count; i++)
 		if (symbols->symbol[i].address == address)
 			/* Nameless where a run was killed while it looked the name up. */

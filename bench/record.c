@@ -10,17 +10,13 @@
 #include <sys/random.h>
 
 #include "plan.h"
+#include "record_internal.h"
 
 /* Indices of tm_probe_counts.flush: enum tlb_flush_reason of the kernel. */
 enum { FLUSH_REMOTE = 1 };
-enum { OUTSIDE, INSIDE };
 /* A timer tick is a gap, too: at 250 Hz, which most kernels have. */
 #define TICK_NS 4e6
 
-static const char *const flush_names[TM_FLUSH_REASONS] = {
-	"task_switch",	      "remote_shootdown", "local_shootdown",
-	"local_mm_shootdown", "remote_send",	  "remote_wrong_cpu",
-};
 static const char *const gate_names[] = {
 	[TM_GATE_NONE] = "none",
 	[TM_GATE_EVERY] = "every",
@@ -48,60 +44,6 @@ static const char *choice(const struct tm_param *p, uint64_t value)
 	return p->choices[value];
 }
 
-/* JSON knows neither NaN nor infinity: null says "no such figure". */
-static json_t *real(double value)
-{
-	return isfinite(value) ? json_real(value) : json_null();
-}
-
-static json_t *number(uint64_t value)
-{
-	return value <= INT64_MAX ? json_integer((json_int_t)value) : json_real((double)value);
-}
-
-static json_t *number_if(bool known, uint64_t value)
-{
-	return known ? number(value) : json_null();
-}
-
-/* Messages may quote bytes of a file; a record must not be lost for them. */
-static json_t *text(const char *s)
-{
-	json_t *j;
-	char *copy;
-
-	if (!s)
-		s = "";
-	j = json_string(s);
-	if (j)
-		return j;
-	copy = strdup(s);
-	if (!copy)
-		return NULL;
-	for (char *c = copy; *c; c++)
-		if ((unsigned char)*c >= 0x80)
-			*c = '?';
-	j = json_string(copy);
-	free(copy);
-	return j;
-}
-
-__attribute__((format(printf, 2, 3))) static void say(json_t *list, const char *format, ...)
-{
-	char line[512];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(line, sizeof(line), format, ap);
-	va_end(ap);
-	json_array_append_new(list, text(line));
-}
-
-static double share(uint64_t part, uint64_t whole)
-{
-	return whole ? (double)part / (double)whole : NAN;
-}
-
 static json_t *cpu_list(const unsigned int *cpu, unsigned int count)
 {
 	json_t *list = json_array();
@@ -116,7 +58,7 @@ static json_t *build_cell(const struct tm_record_input *in)
 	const struct tm_cell *c = in->cell;
 	const struct tm_workload *w = c->args.workload;
 	const struct tm_placement *at = &c->placement;
-	json_t *parameters = json_object(), *units = json_object();
+	json_t *parameters = json_object(), *units = json_object(), *references = json_object();
 	char label[256];
 	char seed[24];
 	json_t *cell;
@@ -130,6 +72,11 @@ static json_t *build_cell(const struct tm_record_input *in)
 		json_object_set_new(parameters, p->name,
 				    p->kind == TM_PARAM_CHOICE ? text(choice(p, v)) : number(v));
 		json_object_set_new(units, p->name, text(p->unit));
+		if (p->reference)
+			json_object_set_new(references, p->name,
+					    p->kind == TM_PARAM_CHOICE
+						    ? text(p->reference)
+						    : number(strtoull(p->reference, NULL, 10)));
 	}
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)c->args.seed);
 	cell = json_pack(
@@ -145,6 +92,9 @@ static json_t *build_cell(const struct tm_record_input *in)
 		cpu_list(at->responder_cpu, at->responders), "memory_node", c->args.memory_node,
 		"gate", gate_names[tm_gate(&c->args)], "floor", (int)w->floor, "op", text(w->op),
 		"flushes", text(w->flushes));
+	if (json_object_size(references))
+		json_object_set(cell, "references", references);
+	json_decref(references);
 	return cell;
 }
 
@@ -235,82 +185,33 @@ static json_t *build_counts(const struct tm_record_input *in)
 		number(r->context_switches), "resident_peak_kib", number(r->resident_peak_kib));
 }
 
-static json_t *in_out(const uint64_t counts[2])
+/* What the workload itself counted in the measured operations. */
+static json_t *build_counters(const struct tm_record_input *in)
 {
-	return json_pack("{s:o, s:o}", "in", number(counts[INSIDE]), "out",
-			 number(counts[OUTSIDE]));
+	const char *const *name = in->cell->args.workload->counters;
+	json_t *counters = json_object();
+
+	for (unsigned int i = 0; name[i]; i++)
+		json_object_set_new(counters, name[i], number(in->result->counter[i]));
+	return counters;
 }
 
-static json_t *build_ranges(const struct tm_probe_counts *p)
+/* The exact figures of counted operations: a record of such a run holds all of them. */
+static json_t *build_deterministic(const struct tm_result *r)
 {
-	json_t *list = json_array();
+	uint64_t sorted[TM_RAW_SAMPLES], p50;
+	size_t n = r->raw_count, values = 0, equal = 0;
 
-	for (unsigned int i = 0; i < TM_FLUSH_RANGES; i++)
-		if (p->range[i][INSIDE] || p->range[i][OUTSIDE])
-			json_array_append_new(list, json_pack("{s:o, s:o, s:o}", "pages_from",
-							      number(1ull << i), "in",
-							      number(p->range[i][INSIDE]), "out",
-							      number(p->range[i][OUTSIDE])));
-	return list;
-}
-
-static json_t *build_functions(const struct tm_probe_counts *p)
-{
-	json_t *functions = json_object();
-
-	for (unsigned int i = 0; i < TM_PROBE_FUNCTIONS && p->function[i].name[0]; i++)
-		json_object_set_new(functions, p->function[i].name, in_out(p->function[i].calls));
-	if (p->function_other[INSIDE] || p->function_other[OUTSIDE])
-		json_object_set_new(functions, "(other)", in_out(p->function_other));
-	return functions;
-}
-
-static json_t *build_probe(const struct tm_record_input *in)
-{
-	const struct tm_probe_counts *p = &in->result->probe;
-	bool probed = in->result->probe_kind != TM_PROBE_NONE;
-	json_t *flush = probed ? json_object() : json_null(), *cost = json_null();
-
-	for (unsigned int i = 0; probed && i < TM_FLUSH_REASONS; i++)
-		json_object_set_new(flush, flush_names[i], in_out(p->flush[i]));
-	if (in->probe_cost)
-		cost = json_pack(
-			"{s:o, s:o, s:o}", "with_p50_ns", real(in->probe_cost->with_p50_ns),
-			"without_p50_ns", real(in->probe_cost->without_p50_ns), "ratio",
-			real(in->probe_cost->with_p50_ns / in->probe_cost->without_p50_ns));
-	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
-			 tm_probe_kind_name(in->result->probe_kind), "columns", (int)p->has_columns,
-			 "why", text(in->probe_why), "cost", cost, "flush", flush, "ranges",
-			 p->has_ranges ? build_ranges(p) : json_null(), "full",
-			 p->has_ranges ? in_out(p->full) : json_null(), "sends_full",
-			 p->has_ranges ? in_out(p->sends_full) : json_null(), "functions",
-			 p->has_functions ? build_functions(p) : json_null(), "handlers",
-			 probed ? in_out(p->handlers) : json_null(), "events_lost",
-			 number(p->events_lost));
-}
-
-static json_t *build_responders(const struct tm_record_input *in)
-{
-	const struct tm_responder_result *r = tm_result_responders(in->result);
-	const struct tm_clock *c = in->clock;
-	json_t *list = json_array();
-
-	for (uint32_t i = 0; i < in->result->responders; i++, r++)
-		json_array_append_new(
-			list,
-			json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "cpu",
-				  (int)r->cpu, "distance",
-				  tm_distance_name((enum tm_distance)r->distance), "delivered",
-				  number(r->delivered), "gaps_in", number(r->gaps_in), "gaps_out",
-				  number(r->gaps_out), "stolen_ns",
-				  real(tm_ticks_to_ns(c, (double)r->stolen_ticks)), "offset_ns",
-				  real(tm_ticks_to_ns(c, (double)r->offset_ticks)), "bound_ns",
-				  real(tm_ticks_to_ns(c, (double)r->bound_ticks)),
-				  "delivery_p50_ns",
-				  real(tm_ticks_to_ns(c, (double)r->delivery_p50_ticks)),
-				  "stolen_p50_ns",
-				  real(tm_ticks_to_ns(c, (double)r->stolen_p50_ticks))));
-	return list;
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = r->raw_op_ticks[i];
+	tm_sort_u64(sorted, n);
+	p50 = sorted[(n - 1) / 2];
+	for (size_t i = 0; i < n; i++) {
+		values += !i || sorted[i] != sorted[i - 1];
+		equal += sorted[i] == p50;
+	}
+	return json_pack("{s:o, s:o, s:o}", "p50_instructions", number(p50), "values",
+			 number(values), "p50_share", real(share(equal, n)));
 }
 
 struct derived {
@@ -351,6 +252,18 @@ static uint64_t probed_ipis(const struct tm_record_input *in)
 	return p->handlers[INSIDE];
 }
 
+/*
+ * As far as /proc/interrupts tells: what flushes no user memory is not in its
+ * TLB line, but in the one of all function calls, where others' are too.
+ */
+static uint64_t interrupts(const struct tm_record_input *in)
+{
+	bool calls = in->role == TM_ROLE_MEASURED && tm_gate(&in->cell->args) == TM_GATE_EVERY &&
+		     !flushes_user_memory(&in->cell->args);
+
+	return calls ? in->result->call_interrupts : in->result->tlb_interrupts;
+}
+
 static void derive(const struct tm_record_input *in, struct derived *d)
 {
 	struct tm_result *r = in->result;
@@ -373,9 +286,9 @@ static void derive(const struct tm_record_input *in, struct derived *d)
 	} else if (gaps && !(control && r->have_tlb_interrupts)) {
 		d->ipis_source = "gaps";
 		d->ipis = gaps_inside(r);
-	} else if (r->have_tlb_interrupts) {
+	} else if (r->have_tlb_interrupts && r->have_call_interrupts) {
 		d->ipis_source = "interrupts";
-		d->ipis = r->tlb_interrupts;
+		d->ipis = interrupts(in);
 	} else {
 		d->ipis_source = NULL;
 		d->ipis = 0;
@@ -383,13 +296,50 @@ static void derive(const struct tm_record_input *in, struct derived *d)
 	d->ipis_per_op = d->ipis_source ? share(d->ipis, r->ops) : NAN;
 }
 
-static json_t *build_derived(const struct derived *d)
+/*
+ * Flushes of kernel addresses inside the operations; where `anywhere`, also
+ * between them: that is when lazily unmapped ones are purged. A flush is a call
+ * on every CPU, counted on those that take part but the one that sends it.
+ */
+static double kernel_flushes_per_op(const struct tm_record_input *in, bool anywhere)
 {
-	return json_pack("{s:o, s:o, s:s?, s:o, s:o, s:o}", "delivered_ratio",
-			 real(d->delivered_ratio), "ipis_per_op", real(d->ipis_per_op),
-			 "ipis_source", d->ipis_source, "full_flush_share",
-			 real(d->full_flush_share), "ops_per_second", real(d->ops_per_second),
-			 "tlb_interrupts_per_op", real(d->tlb_interrupts_per_op));
+	static const char *const flushes[] = {"do_kernel_range_flush", "do_flush_tlb_all",
+					      "__cpa_flush_tlb", "__cpa_flush_all"};
+	const struct tm_probe_counts *p = &in->result->probe;
+	unsigned int cpus = in->cell->args.initiators + in->cell->args.responders;
+	uint64_t calls = 0;
+
+	for (size_t f = 0; f < sizeof(flushes) / sizeof(flushes[0]); f++)
+		for (unsigned int i = 0; i < TM_PROBE_FUNCTIONS && p->function[i].name[0]; i++)
+			if (!strcmp(p->function[i].name, flushes[f]))
+				calls += p->function[i].calls[INSIDE] +
+					 (anywhere ? p->function[i].calls[OUTSIDE] : 0);
+	return p->has_functions && cpus > 1 ? share(calls, in->result->ops * (cpus - 1)) : NAN;
+}
+
+static void add_kernel_flushes(const struct tm_record_input *in, json_t *derived)
+{
+	const struct tm_workload *w = in->cell->args.workload;
+	double predicted;
+
+	if (!w->kernel_flushes_per_op)
+		return;
+	predicted = w->kernel_flushes_per_op(&in->cell->args);
+	json_object_set_new(derived, "kernel_flushes_per_op",
+			    real(kernel_flushes_per_op(in, predicted < 1)));
+	json_object_set_new(derived, "kernel_flushes_per_op_predicted", real(predicted));
+}
+
+static json_t *build_derived(const struct tm_record_input *in, const struct derived *d)
+{
+	json_t *derived = json_pack(
+		"{s:o, s:o, s:s?, s:o, s:o, s:o}", "delivered_ratio", real(d->delivered_ratio),
+		"ipis_per_op", real(d->ipis_per_op), "ipis_source", d->ipis_source,
+		"full_flush_share", real(d->full_flush_share), "ops_per_second",
+		real(d->ops_per_second), "tlb_interrupts_per_op", real(d->tlb_interrupts_per_op));
+
+	add_kernel_flushes(in, derived);
+	return derived;
 }
 
 /*
@@ -439,6 +389,21 @@ static void judge_shootdowns(const struct tm_record_input *in, json_t *reasons, 
 	}
 }
 
+/* Without gaps: all that the kernel counted in the phase, against all that were due. */
+static void judge_interrupts(const struct tm_record_input *in, json_t *reasons)
+{
+	const struct tm_result *r = in->result;
+	double ratio = share(interrupts(in), r->ops * in->cell->args.responders);
+
+	if (!r->have_tlb_interrupts || !r->have_call_interrupts)
+		say(reasons, "/proc/interrupts does not tell how many flushes there were");
+	else if (!(ratio >= TM_DELIVERED_MIN))
+		say(reasons,
+		    "%.4f interrupts an operation and responder in /proc/interrupts, < %.2f:"
+		    " responders were descheduled or lazy",
+		    ratio, TM_DELIVERED_MIN);
+}
+
 static void judge_delivery(const struct tm_record_input *in, const struct derived *d,
 			   json_t *reasons, json_t *warnings)
 {
@@ -447,7 +412,9 @@ static void judge_delivery(const struct tm_record_input *in, const struct derive
 	if (in->role != TM_ROLE_MEASURED || tm_gate(&in->cell->args) != TM_GATE_EVERY ||
 	    !tm_state_is_gated(in->cell->state))
 		return;
-	if (in->cell->args.initiators > 1) {
+	if (in->cell->deterministic) {
+		judge_interrupts(in, reasons);
+	} else if (in->cell->args.initiators > 1) {
 		say(warnings, "several initiators: interruptions are not attributed to operations");
 	} else if (!in->result->deliveries_expected) {
 		say(reasons, "there was no responder to be interrupted");
@@ -529,6 +496,7 @@ static json_t *build_quality(const struct tm_record_input *in, const struct deri
 		judge_operations(in, reasons);
 		judge_delivery(in, d, reasons, warnings);
 		judge_control(in, d, reasons, warnings);
+		tm_record_judge_interruptions(in, warnings);
 	}
 	/* Also one that was seen before the oracle itself failed. */
 	if (r->verdict.violations)
@@ -572,6 +540,7 @@ json_t *tm_record_build(const struct tm_record_input *in)
 	char id[TM_ID_CHARS + 1], when[64];
 	struct derived d;
 	struct tm tm;
+	json_t *record;
 
 	if (tm_record_new_id(id) || !gmtime_r(&in->time.tv_sec, &tm)) {
 		json_decref(warnings);
@@ -584,14 +553,19 @@ json_t *tm_record_build(const struct tm_record_input *in)
 		json_array_append_new(warnings, text(in->warnings[i]));
 	derive(in, &d);
 	quality = build_quality(in, &d, warnings);
-	return json_pack(
+	record = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
 		" s:o, s:o, s:O, s:o}",
 		"schema", TM_RECORD_SCHEMA, "id", id, "session", in->session, "suite_version",
 		in->suite_version, "time", when, "cell", build_cell(in), "status", status, "why",
 		text(r->why), "clock", build_clock(in), "metrics", build_metrics(in),
 		"raw_op_ticks", build_raw(r), "counts", build_counts(in), "derived",
-		build_derived(&d), "quality", quality, "probe", build_probe(in), "responders",
-		build_responders(in), "verify", build_verify(r), "background", build_background(in),
-		"environment", in->environment, "warnings", warnings);
+		build_derived(in, &d), "quality", quality, "probe", tm_record_probe(in),
+		"responders", tm_record_responders(in), "verify", build_verify(r), "background",
+		build_background(in), "environment", in->environment, "warnings", warnings);
+	if (in->cell->args.workload->counters)
+		json_object_set_new(record, "counters", build_counters(in));
+	if (in->cell->deterministic && r->ops)
+		json_object_set_new(record, "deterministic", build_deterministic(r));
+	return record;
 }

@@ -42,9 +42,22 @@ int tm_pin(unsigned int cpu)
 	return rc;
 }
 
+void tm_join(pthread_t thread)
+{
+	while (pthread_tryjoin_np(thread, NULL) == EBUSY)
+		sched_yield();
+}
+
 static long futex(_Atomic uint32_t *word, int op, uint32_t value)
 {
 	return syscall(SYS_futex, word, op, value, NULL, NULL, 0);
+}
+
+static bool can_sleep(void)
+{
+	_Atomic uint32_t nobody = 0;
+
+	return futex(&nobody, FUTEX_WAKE, 1) >= 0 || errno != ENOSYS;
 }
 
 /* Does what was asked; the caller answers. True: it was the last request. */
@@ -67,7 +80,7 @@ static bool serve(struct tm_responder *r, uint32_t request)
 		r->access_error = tm_guarded_poke((void *)r->address, r->value);
 		break;
 	case TM_REQUEST_OFFSET:
-		tm_offset_answer(&r->pingpong, (unsigned int)r->value);
+		tm_offset_answer(&r->pingpong);
 		break;
 	default:
 		break;
@@ -138,6 +151,29 @@ static inline __attribute__((always_inline)) void loop(struct tm_responder *r, b
 	}
 }
 
+/*
+ * The CPUs of the emulator take turns, and the turn ends at a pause: so the
+ * initiator, which pauses while it waits for us, gets the next one at once and
+ * always at the same place of this loop.
+ */
+static void loop_taking_turns(struct tm_responder *r)
+{
+	uint32_t request, seen = 0;
+	bool quit;
+
+	do {
+		while ((request = atomic_load_explicit(&r->request, memory_order_relaxed)) ==
+		       seen) {
+			if (r->state == TM_STATE_KERNEL)
+				syscall(SYS_getppid);
+			tm_relax();
+		}
+		quit = serve(r, request);
+		seen = request;
+		answer(r, request);
+	} while (!quit);
+}
+
 static void loop_idle(struct tm_responder *r)
 {
 	uint32_t seen = 0;
@@ -190,13 +226,16 @@ static void *responder_main(void *argument)
 	struct tm_responder *r = argument;
 	int rc = tm_pin(r->cpu);
 
-	if (!rc)
+	r->tid = (pid_t)syscall(SYS_gettid);
+	if (!rc && !r->takes_turns)
 		rc = calibrate(r);
 	atomic_store_explicit(&r->ready, rc ? rc : 1, memory_order_release);
 	if (rc)
 		return NULL;
 	if (r->state == TM_STATE_IDLE)
 		loop_idle(r);
+	else if (r->takes_turns)
+		loop_taking_turns(r);
 	else if (r->state == TM_STATE_KERNEL)
 		loop(r, true);
 	else
@@ -218,6 +257,9 @@ static int start_foreign(struct tm_responder *r)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
 			_exit(1);
+		/* Shared memory is not mapped by fork: no page fault in the loop. */
+		if (!r->takes_turns)
+			memset(r->ring, 0, (r->ring_mask + 1) * sizeof(*r->ring));
 		responder_main(r);
 		_exit(0);
 	}
@@ -250,6 +292,7 @@ static int wait_ready(struct tm_responder *r)
 			r->process = -1;
 			return -ESRCH;
 		}
+		tm_relax();
 		sched_yield();
 	}
 	return ready < 0 ? ready : 0;
@@ -279,25 +322,34 @@ static int map_area(struct tm_responders *rs, unsigned int count, size_t ring_ga
 }
 
 int tm_responders_start(struct tm_responders *rs, const struct tm_placement *p, enum tm_state state,
-			size_t ring_gaps, uint64_t minimum_gap_ticks, char *why, size_t why_size)
+			bool foreign, size_t ring_gaps, uint64_t minimum_gap_ticks, char *why,
+			size_t why_size)
 {
+	bool any = state != TM_STATE_NONE && p->responders, takes_turns = !ring_gaps;
 	int rc;
 
 	memset(rs, 0, sizeof(*rs));
-	if (state == TM_STATE_NONE || !p->responders)
+	/* Counted, a mapping less in the mm would show: the control without responders has it too. */
+	if (!any && !takes_turns)
 		return 0;
-	rc = map_area(rs, p->responders, ring_gaps);
+	if (state == TM_STATE_IDLE && !can_sleep()) {
+		snprintf(why, why_size,
+			 "state idle sleeps on a futex, and this kernel has none (CONFIG_FUTEX)");
+		return -ENOTSUP;
+	}
+	rc = map_area(rs, any ? p->responders : 1, ring_gaps);
 	if (rc) {
 		snprintf(why, why_size, "no memory for %u responders", p->responders);
 		return rc;
 	}
-	for (unsigned int i = 0; i < p->responders; i++) {
+	for (unsigned int i = 0; any && i < p->responders; i++) {
 		struct tm_responder *r = &rs->r[i];
 
 		r->state = state;
 		r->cpu = p->responder_cpu[i];
 		r->minimum_gap_ticks = minimum_gap_ticks;
-		rc = state == TM_STATE_FOREIGN ? start_foreign(r) : start_thread(r);
+		r->takes_turns = takes_turns;
+		rc = foreign ? start_foreign(r) : start_thread(r);
 		if (rc) {
 			snprintf(why, why_size, "cannot start responder %u of %u", i + 1,
 				 p->responders);
@@ -357,14 +409,15 @@ int tm_responder_access(struct tm_responders *rs, unsigned int i, enum tm_reques
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (now.tv_sec - start.tv_sec > 10)
 			return -ETIMEDOUT;
+		tm_relax();
 	}
 	*value = r->access_value;
 	return r->access_error;
 }
 
-void tm_responders_offsets(struct tm_responders *rs)
+void tm_responders_offsets(struct tm_responders *rs, uint64_t limit_ticks)
 {
-	unsigned int rounds = TM_OFFSET_ROUNDS / (rs->count ? rs->count : 1);
+	unsigned int share = rs->count ? rs->count : 1, rounds = TM_OFFSET_ROUNDS / share;
 
 	if (rounds > TM_OFFSET_ROUNDS_MAX)
 		rounds = TM_OFFSET_ROUNDS_MAX;
@@ -378,9 +431,8 @@ void tm_responders_offsets(struct tm_responders *rs)
 			continue;
 		atomic_store(&r->pingpong.ping, 0);
 		atomic_store(&r->pingpong.pong, 0);
-		r->value = rounds;
 		post(r, TM_REQUEST_OFFSET);
-		tm_offset_measure(&r->pingpong, rounds, &r->offset);
+		tm_offset_measure(&r->pingpong, rounds, limit_ticks / share, &r->offset);
 		while (!answered(r))
 			tm_relax();
 		/*
@@ -423,7 +475,7 @@ void tm_responders_stop(struct tm_responders *rs)
 		if (r->process > 0)
 			waitpid(r->process, NULL, 0);
 		else if (!r->process)
-			pthread_join(r->thread, NULL);
+			tm_join(r->thread);
 	}
 	if (rs->r)
 		munmap(rs->r, rs->bytes);

@@ -56,13 +56,15 @@ struct tm_responder {
 	enum tm_state state;
 	void *stack;
 	unsigned int cpu;
+	bool takes_turns;	    /* lets the other CPUs run in every turn of its loop: no gaps */
 	uint64_t minimum_gap_ticks; /* what the caller wants at least */
 	uint64_t threshold_ticks;   /* what counts as an interruption; set by the responder */
 	uint64_t loop_ticks;	    /* its loop, undisturbed, median */
 	_Atomic int ready;	    /* 1, or -errno when it could not start */
+	pid_t tid;
 	/* The initiator's own. */
 	pthread_t thread;
-	pid_t process; /* of a foreign one, else 0 */
+	pid_t process; /* of one in a process of its own, else 0 */
 	uint32_t sequence;
 	struct tm_offset offset;
 };
@@ -78,16 +80,22 @@ enum { TM_OFFSET_ROUNDS = 30000, TM_OFFSET_ROUNDS_MAX = 3000, TM_OFFSET_ROUNDS_M
 
 /*
  * Makes `count` responders on these CPUs in `state`, and waits until they
- * run. `ring_gaps` (a power of two) interruptions are held for each. Call on
- * the initiator's thread, pinned. 0, or -errno with the reason in why.
+ * run. `ring_gaps` (a power of two) interruptions are held for each; 0: none
+ * are looked for and the loops pause in every turn (tm_cell.deterministic).
+ * foreign: in a process each, instead of a thread.
+ * Call on the initiator's thread, pinned. 0, or -errno with the reason in why.
  */
 int tm_responders_start(struct tm_responders *rs, const struct tm_placement *p, enum tm_state state,
-			size_t ring_gaps, uint64_t minimum_gap_ticks, char *why, size_t why_size);
+			bool foreign, size_t ring_gaps, uint64_t minimum_gap_ticks, char *why,
+			size_t why_size);
 /* Ends them and frees the area. */
 void tm_responders_stop(struct tm_responders *rs);
 
-/* Measures every spinning responder's counter offset to the caller's. */
-void tm_responders_offsets(struct tm_responders *rs);
+/*
+ * Measures every spinning responder's counter offset to the caller's, in about
+ * limit_ticks for all of them at most.
+ */
+void tm_responders_offsets(struct tm_responders *rs, uint64_t limit_ticks);
 
 /*
  * Asks all spinning responders whether they run; how many said so within
@@ -112,6 +120,12 @@ int tm_guarded_poke(void *address, uint64_t value);
 int tm_guarded_touch(const void *start, size_t bytes, size_t stride);
 /* Installs the handlers that the guarded accesses need; whole process. */
 void tm_guard_install(void);
+
+/*
+ * Waits for the end of a thread that is about to end. pthread_join() sleeps on
+ * a futex and aborts where the kernel has none (CONFIG_FUTEX).
+ */
+void tm_join(pthread_t thread);
 
 /* Pins the calling thread to one CPU; 0 or -errno. */
 int tm_pin(unsigned int cpu);

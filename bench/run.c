@@ -29,7 +29,8 @@ static const char *const metric_names[TM_METRICS] = {
 	[TM_METRIC_OP] = "op",		 [TM_METRIC_DELIVERY] = "delivery",
 	[TM_METRIC_STOLEN] = "stolen",	 [TM_METRIC_RETURN] = "return",
 	[TM_METRIC_SEND] = "send",	 [TM_METRIC_ENTRY] = "entry",
-	[TM_METRIC_HANDLER] = "handler",
+	[TM_METRIC_HANDLER] = "handler", [TM_METRIC_STALE] = "stale",
+	[TM_METRIC_GONE] = "gone",	 [TM_METRIC_INTERRUPTION] = "interruption",
 };
 
 const char *tm_state_name(enum tm_state s)

@@ -53,6 +53,12 @@ struct tm_cell {
 	unsigned int repeat;	       /* 0 .. */
 	bool from_in_label;	       /* rows differ in the CPU that initiates */
 	bool verify;		       /* run the oracle after measuring */
+	/*
+	 * The counter counts instructions and the CPUs take turns at every
+	 * tm_relax(): everything is done a fixed number of times, and nobody
+	 * looks for gaps. ops is the limit.
+	 */
+	bool deterministic;
 };
 
 /* What one responder saw. */
@@ -65,6 +71,14 @@ struct tm_responder_result {
 	int64_t offset_ticks;	    /* its counter minus the initiator's */
 	uint64_t bound_ticks;	    /* and how well that is known */
 	uint64_t delivery_p50_ticks, stolen_p50_ticks; /* 12.5% slots */
+
+	/* What interrupted it in the measured phase, inside and outside of operations. */
+	bool have_lines, have_faults;
+	int64_t line[TM_LINES];	      /* /proc/interrupts, its CPU */
+	struct tm_probe_counts probe; /* of its CPU alone */
+	uint64_t gaps_unexplained;    /* gaps in which the probe saw nothing of the kernel's */
+	uint64_t interrupts_unseen;   /* interrupts that the probe saw and that lie in no gap */
+	int64_t faults;		      /* page faults of its own thread */
 };
 
 enum tm_metric {
@@ -75,6 +89,9 @@ enum tm_metric {
 	TM_METRIC_SEND,	    /* probe: operation's begin -> IPI sent */
 	TM_METRIC_ENTRY,    /* probe: IPI sent -> handler entry */
 	TM_METRIC_HANDLER,  /* probe: handler entry -> exit */
+	TM_METRIC_STALE,    /* tm_look(): age of a dead translation that was still used */
+	TM_METRIC_GONE,	    /* and of one that was not */
+	TM_METRIC_INTERRUPTION, /* a gap's length, whenever it was, a (gap, responder) each */
 	TM_METRICS
 };
 const char *tm_metric_name(enum tm_metric m);
@@ -117,6 +134,7 @@ struct tm_result {
 	bool have_tlb_interrupts, have_call_interrupts;
 	uint64_t context_switches; /* of the run process, involuntary */
 	uint64_t resident_peak_kib;
+	uint64_t counter[TM_MAX_COUNTERS]; /* the workload's own; atomic while it runs */
 	struct tm_probe_counts probe;
 	enum tm_probe_kind probe_kind;
 	struct tm_verdict verdict;

@@ -26,6 +26,7 @@ enum {
 	RUN_GRACE_MS = 60000, /* beyond the measured time: setup, slow operations, oracle */
 };
 #define PROBE_COST_MAX 1.05 /* then the run says so */
+#define HZ_ERROR_MAX 0.01   /* and then as well */
 
 struct session {
 	struct tm_session_options *o;
@@ -40,11 +41,11 @@ struct session {
 	struct tm_store *store;
 	struct tm_result *result;
 	json_t *environment;
-	unsigned int *isolated;
+	unsigned int *isolated, *nohz_full;
 	char probe_why[WHY], why[WHY];
 	const char *warnings[4]; /* NULL-terminated; the first `warned` are of every run */
 	size_t warned;
-	char cost_warning[128];
+	char cost_warning[128], rate_warning[160];
 };
 
 static volatile sig_atomic_t caught;
@@ -101,6 +102,8 @@ static int make_plan(struct session *s)
 		return cannot(s);
 	q->isolated_count = tm_topo_isolated(s->topo, &s->isolated);
 	q->isolated = s->isolated;
+	q->nohz_full_count = tm_topo_nohz_full(s->topo, &s->nohz_full);
+	q->nohz_full = s->nohz_full;
 	if (tm_topo_cpus(s->topo) < 2 && !q->responders && !q->initiators) {
 		tm_error("only one CPU may be used here and a shootdown needs two: allow more "
 			 "(taskset, cpuset), or measure the controls alone with --responders 0");
@@ -168,6 +171,34 @@ static int set_knobs(struct session *s)
 	if (s->o->ceiling &&
 	    tm_sysstate_set(s->state, ceiling, s->o->ceiling, s->why, sizeof(s->why)))
 		return cannot(s);
+	/* The kernel would fold its statistics in the middle of a run, at a moment of its own. */
+	if (s->o->plan.deterministic && tm_sysstate_set(s->state, "/proc/sys/vm/stat_interval",
+							"86400", s->why, sizeof(s->why)))
+		return cannot(s);
+	return TM_EXIT_OK;
+}
+
+static int open_clock(struct session *s)
+{
+	if (s->o->plan.deterministic && tm_clock_of_instructions(&s->clock)) {
+		tm_error(
+			"the " TM_ARCH_COUNTER " does not count instructions here, so nothing is "
+			"deterministic: run it in a guest of 'tlbmark lab run --deterministic', or "
+			"in QEMU with -accel tcg,thread=single -icount shift=0,sleep=off");
+		return TM_EXIT_CANNOT;
+	}
+	if (!s->o->plan.deterministic && tm_clock_calibrate(&s->clock)) {
+		tm_error("the " TM_ARCH_COUNTER " does not advance: nothing can be timed here");
+		return TM_EXIT_CANNOT;
+	}
+	if (s->clock.hz_error > HZ_ERROR_MAX) {
+		snprintf(s->rate_warning, sizeof(s->rate_warning),
+			 "the kernel's clock is so coarse that the " TM_ARCH_COUNTER
+			 "'s rate is known "
+			 "to %.0f%% only: all times are off alike",
+			 100 * s->clock.hz_error);
+		s->warnings[s->warned++] = s->rate_warning;
+	}
 	return TM_EXIT_OK;
 }
 
@@ -231,14 +262,11 @@ static int open_all(struct session *s)
 			 recovered, recovered == 1 ? "" : "s");
 	status = open_store(s);
 	if (!status)
+		status = open_clock(s);
+	if (!status)
 		status = set_knobs(s);
-	if (status)
-		return status;
-	if (tm_clock_calibrate(&s->clock)) {
-		tm_error("the " TM_ARCH_COUNTER " does not advance: nothing can be timed here");
-		return TM_EXIT_CANNOT;
-	}
-	status = open_probe(s);
+	if (!status)
+		status = open_probe(s);
 	if (status)
 		return status;
 	s->environment = tm_environment(s->topo);
@@ -265,6 +293,7 @@ static int close_all(struct session *s)
 	tm_plan_free(&s->plan);
 	tm_topo_free(s->topo);
 	free(s->isolated);
+	free(s->nohz_full);
 	tm_sysstate_close(s->state);
 	return stuck;
 }
@@ -301,7 +330,8 @@ static void measure_probe_cost(struct session *s)
 		    tm_gate(&p->cell.args) == TM_GATE_EVERY)
 			chosen = p;
 	}
-	if (!chosen || tm_probe_kind(s->probe) == TM_PROBE_NONE)
+	/* Counted: a second session without it tells, to the instruction. */
+	if (!chosen || chosen->cell.deterministic || tm_probe_kind(s->probe) == TM_PROBE_NONE)
 		return;
 	c = chosen->cell;
 	c.duration_ns = COST_CELL_NS;

@@ -268,3 +268,28 @@ json_t *tm_json_key_text(const char *text, const char *key)
 
 	return tm_json_text(text && tm_sysfile_key(text, key, value, sizeof(value)) ? value : NULL);
 }
+
+json_t *tm_json_items(const char *list, const char *prefix)
+{
+	const char *at = list ? strstr(list, prefix) : NULL;
+	json_t *items;
+
+	while (at && at > list && at[-1] != ' ')
+		at = strstr(at + 1, prefix);
+	if (!at)
+		return json_null();
+	items = json_object();
+	at += strlen(prefix);
+	while (*at && *at != ' ' && *at != '\n') {
+		size_t length = strcspn(at, ", \n"), name = strcspn(at, ":");
+		char key[32];
+
+		if (name < length && name < sizeof(key)) {
+			snprintf(key, sizeof(key), "%.*s", (int)name, at);
+			json_object_set_new(items, key,
+					    json_stringn(at + name + 1, length - name - 1));
+		}
+		at += length + (at[length] == ',');
+	}
+	return items;
+}

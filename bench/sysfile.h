@@ -39,5 +39,7 @@ json_t *tm_json_text(const char *text);
 /* The number at the start of the value of a key, or null. */
 json_t *tm_json_key_number(const char *text, const char *key);
 json_t *tm_json_key_text(const char *text, const char *key);
+/* What follows `prefix` in a blank-separated list, "a:1,b:2", as an object of strings, or null. */
+json_t *tm_json_items(const char *list, const char *prefix);
 
 #endif /* TLBMARK_SYSFILE_H */

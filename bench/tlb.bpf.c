@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The probe's BPF programs. They sit inside what is being measured, so each
- * leaves at once on a CPU that takes no part, and none calls a helper but the
- * clock.
+ * leaves at once on a CPU that takes no part, and none but the last calls a
+ * helper besides the clock.
  *
- * All but the last three are raw tracepoints without a name: user space
- * attaches them to what the running kernel has (probe_bpf.c), so one object
- * serves every kernel and reads no kernel structure.
+ * All are raw tracepoints without a name: user space attaches them to what the
+ * running kernel has (probe_bpf.c), so one object serves every kernel. The last
+ * one, which reads kernel structures, needs its BTF.
  */
 #include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_tracing.h>
 #include "tlb_bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -67,8 +67,10 @@ TM_INLINE int tm_disturb(__u32 value)
 {
 	struct tm_bpf_slot *s = tm_slot();
 
-	if (s)
-		tm_put(&s->ring[TM_RING_INTERRUPT], TM_BPF_DISTURB, value);
+	if (!s)
+		return 0;
+	s->tally.cause[value & (TM_TALLY_CAUSES - 1)][in_operation & 1]++;
+	tm_put(&s->ring[TM_RING_INTERRUPT], TM_BPF_DISTURB, value);
 	return 0;
 }
 
@@ -87,20 +89,75 @@ int tm_on_flush(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* csd:csd_function_entry(smp_call_func_t func, call_single_data_t *csd) */
+/*
+ * Function-call interrupts: irq_vectors:call_function_entry, _single_entry and
+ * their exits.
+ */
+TM_INLINE void tm_enter(struct tm_bpf_slot *s)
+{
+	tm_put(&s->ring[TM_RING_INTERRUPT], TM_BPF_ENTRY, 0);
+	s->in_handler = 1;
+	s->called = 0;
+	s->tally.handlers[in_operation & 1]++;
+}
+
+SEC("raw_tp")
+int tm_on_handler_entry(void *ctx)
+{
+	struct tm_bpf_slot *s = tm_slot();
+
+	if (s)
+		tm_enter(s);
+	return 0;
+}
+
+SEC("raw_tp")
+int tm_on_handler_exit(void *ctx)
+{
+	struct tm_bpf_slot *s = tm_slot();
+
+	if (!s || !s->in_handler)
+		return 0;
+	s->in_handler = 0;
+	if (!s->called)
+		tm_tally_function(&s->tally, TM_FUNCTION_NONE, in_operation & 1);
+	tm_put(&s->ring[TM_RING_INTERRUPT], TM_BPF_EXIT, 0);
+	return 0;
+}
+
+/*
+ * Outside of a handler it is the sender's own call, or that of an idle CPU
+ * which looked by itself: nobody was interrupted.
+ */
+TM_INLINE void tm_callback(struct tm_bpf_slot *s, __u64 address)
+{
+	s->called++;
+	tm_tally_function(&s->tally, address, in_operation & 1);
+}
+
+/* csd:csd_function_entry(smp_call_func_t func, call_single_data_t *csd), Linux 6.4 */
+SEC("raw_tp")
+int tm_on_csd(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct tm_bpf_slot *s = tm_slot();
+
+	if (s && s->in_handler && ctx->args[1])
+		tm_callback(s, ctx->args[0]);
+	return 0;
+}
+
+/* The same where no tracepoint tells of the interrupt itself (aarch64). */
 SEC("raw_tp")
 int tm_on_csd_entry(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct tm_bpf_slot *s = tm_slot();
-	__u32 in;
 
-	/* no csd: the sender's own call of the function, not an interrupt */
+	/* no csd: the sender's own call */
 	if (!s || !ctx->args[1])
 		return 0;
 	tm_put(&s->ring[TM_RING_INTERRUPT], TM_BPF_ENTRY, 0);
-	in = in_operation & 1;
-	s->tally.handlers[in]++;
-	tm_tally_function(&s->tally, ctx->args[0], in);
+	s->tally.handlers[in_operation & 1]++;
+	tm_callback(s, ctx->args[0]);
 	return 0;
 }
 
@@ -111,32 +168,6 @@ int tm_on_csd_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (s && ctx->args[1])
 		tm_put(&s->ring[TM_RING_INTERRUPT], TM_BPF_EXIT, 0);
-	return 0;
-}
-
-/* irq_vectors:call_function_entry and call_function_single_entry, before Linux 6.4 */
-SEC("raw_tp")
-int tm_on_handler_entry(void *ctx)
-{
-	struct tm_bpf_slot *s = tm_slot();
-
-	if (!s)
-		return 0;
-	tm_put(&s->ring[TM_RING_INTERRUPT], TM_BPF_ENTRY, 0);
-	s->in_handler = 1;
-	s->tally.handlers[in_operation & 1]++;
-	return 0;
-}
-
-SEC("raw_tp")
-int tm_on_handler_exit(void *ctx)
-{
-	struct tm_bpf_slot *s = tm_slot();
-
-	if (!s)
-		return 0;
-	s->in_handler = 0;
-	tm_put(&s->ring[TM_RING_INTERRUPT], TM_BPF_EXIT, 0);
 	return 0;
 }
 
@@ -153,9 +184,9 @@ int tm_on_device(void *ctx)
 }
 
 SEC("raw_tp")
-int tm_on_ipi(void *ctx)
+int tm_on_reschedule(void *ctx)
 {
-	return tm_disturb(TM_DISTURB_IPI);
+	return tm_disturb(TM_DISTURB_RESCHEDULE);
 }
 
 SEC("raw_tp")
@@ -164,33 +195,89 @@ int tm_on_switch(void *ctx)
 	return tm_disturb(TM_DISTURB_SWITCH);
 }
 
+SEC("raw_tp")
+int tm_on_irq_work(void *ctx)
+{
+	return tm_disturb(TM_DISTURB_IRQ_WORK);
+}
+
+SEC("raw_tp")
+int tm_on_other(void *ctx)
+{
+	return tm_disturb(TM_DISTURB_OTHER);
+}
+
+/* What is read of kernel structures (include/linux/llist.h, smp_types.h, smp.h). */
+struct llist_node {
+	struct llist_node *next;
+} __attribute__((preserve_access_index));
+
+struct llist_head {
+	struct llist_node *first;
+} __attribute__((preserve_access_index));
+
+struct __call_single_node {
+	struct llist_node llist;
+	unsigned int u_flags;
+} __attribute__((preserve_access_index));
+
+struct __call_single_data {
+	struct __call_single_node node;
+	void *func;
+} __attribute__((preserve_access_index));
+
+enum {
+	CSD_FLAG_TYPE_MASK = 0xf0,
+	CSD_TYPE_TTWU = 0x30, /* tasks to wake up, which have no function */
+	QUEUE_MAX = 64,
+};
+
+extern struct llist_head call_single_queue __ksym; /* kernel/smp.c, one a CPU */
+
 /*
- * Which callback ran, on kernels whose function-call interrupts do not tell.
- * Outside a handler it is the sender's own call.
+ * Before Linux 6.4 no tracepoint tells the callbacks, but the handler is about
+ * to take this queue and run all of it. What is added between the last look
+ * and that, beside another entry (alone it brings an interrupt of its own), is
+ * missed: some nanoseconds of those in which two CPUs call the same third.
  */
-TM_INLINE int tm_callback(void *ctx)
+TM_INLINE void tm_look_at_queue(struct tm_bpf_slot *s)
+{
+	struct llist_head *queue = bpf_this_cpu_ptr(&call_single_queue);
+	struct llist_node *newest = queue->first, *seen = (void *)0, *node = newest;
+	__u32 i, wakes = 0;
+
+	for (i = 0; i < QUEUE_MAX && node; i++) {
+		/* a csd and an irq_work both begin with the node, and then the function */
+		struct __call_single_data *csd = (void *)node;
+		__u32 flags = BPF_CORE_READ(csd, node.u_flags);
+
+		if ((flags & CSD_FLAG_TYPE_MASK) == CSD_TYPE_TTWU)
+			wakes = 1;
+		else
+			tm_callback(s, (__u64)BPF_CORE_READ(csd, func));
+		node = node->next;
+		if (node != seen)
+			continue;
+		seen = newest;
+		node = newest = queue->first;
+		if (node == seen)
+			break;
+	}
+	if (i == QUEUE_MAX)
+		s->tally.function_other[in_operation & 1]++;
+	/* one call for all of them, as later kernels tell it */
+	if (wakes)
+		tm_callback(s, TM_FUNCTION_WAKEUP);
+}
+
+SEC("?raw_tp")
+int tm_on_queue(void *ctx)
 {
 	struct tm_bpf_slot *s = tm_slot();
 
-	if (s && s->in_handler)
-		tm_tally_function(&s->tally, bpf_get_func_ip(ctx), in_operation & 1);
+	if (!s)
+		return 0;
+	tm_enter(s);
+	tm_look_at_queue(s);
 	return 0;
-}
-
-SEC("?fentry/flush_tlb_func")
-int tm_on_flush_tlb_func(void *ctx)
-{
-	return tm_callback(ctx);
-}
-
-SEC("?fentry/do_kernel_range_flush")
-int tm_on_range_flush(void *ctx)
-{
-	return tm_callback(ctx);
-}
-
-SEC("?fentry/do_flush_tlb_all")
-int tm_on_flush_all(void *ctx)
-{
-	return tm_callback(ctx);
 }

@@ -20,6 +20,7 @@
 #define TM_TALLY_RANGES 16
 #define TM_TALLY_FUNCTIONS 32 /* a power of two */
 #define TM_TALLY_TRIES 8
+#define TM_TALLY_CAUSES 8 /* a power of two */
 
 /* enum tlb_flush_reason, include/linux/mm_types.h */
 #define TM_REASON_REMOTE 1
@@ -38,6 +39,7 @@ struct tm_tally {
 	__u64 full[2];
 	__u64 sends_full[2];
 	__u64 handlers[2];
+	__u64 cause[TM_TALLY_CAUSES][2]; /* by TM_DISTURB_* */
 	__u64 function_other[2];
 	struct tm_tally_function {
 		__u64 address; /* 0: free */
@@ -54,7 +56,18 @@ struct tm_bpf_event {
 
 /* The same numbers as enum tm_event_kind and its values in probe.h. */
 enum { TM_BPF_SEND, TM_BPF_ENTRY, TM_BPF_EXIT, TM_BPF_DISTURB };
-enum { TM_DISTURB_TIMER, TM_DISTURB_DEVICE, TM_DISTURB_IPI, TM_DISTURB_SWITCH };
+enum {
+	TM_DISTURB_TIMER,
+	TM_DISTURB_DEVICE,
+	TM_DISTURB_RESCHEDULE,
+	TM_DISTURB_SWITCH,
+	TM_DISTURB_IRQ_WORK,
+	TM_DISTURB_OTHER,
+};
+
+/* Addresses that no function has: what a function-call interrupt did without a callback. */
+#define TM_FUNCTION_WAKEUP 1 /* woke up tasks */
+#define TM_FUNCTION_NONE 2   /* nothing that was told */
 
 struct tm_bpf_ring {
 	__u32 base; /* first entry in the map of events */
@@ -68,6 +81,7 @@ struct tm_bpf_ring {
 struct tm_bpf_slot {
 	__u32 active;	  /* this CPU takes part in the phase */
 	__u32 in_handler; /* between entry and exit of a function-call interrupt */
+	__u32 called;	  /* callbacks that this one told so far */
 	struct tm_bpf_ring ring[TM_RINGS];
 	struct tm_tally tally;
 } __attribute__((aligned(128)));

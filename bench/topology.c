@@ -125,6 +125,45 @@ static int index_cpus(struct tm_topo *t)
 	return 0;
 }
 
+#define NOHZ_FULL "/sys/devices/system/cpu/nohz_full"
+#define ISOLATED "/sys/devices/system/cpu/isolated"
+
+/* Adds one of the kernel's CPU lists ("1,4-7") to `set`. */
+static void add_list(hwloc_bitmap_t set, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	hwloc_bitmap_t one = hwloc_bitmap_alloc();
+	char text[4096];
+
+	if (f && one && fgets(text, sizeof(text), f) && text[0] >= '0' && text[0] <= '9') {
+		/* hwloc leaves out a number before anything but a comma or the end */
+		text[strcspn(text, "\n")] = '\0';
+		if (!hwloc_bitmap_list_sscanf(one, text))
+			hwloc_bitmap_or(set, set, one);
+	}
+	hwloc_bitmap_free(one);
+	if (f)
+		fclose(f);
+}
+
+/*
+ * isolcpus= takes CPUs out of the affinity that every process starts with: who
+ * asks for state `isolated` would have to ask taskset, too. Where the cpuset
+ * has none of them, the mask stays as it is.
+ */
+static void admit_isolated(const struct tm_topo *t, hwloc_bitmap_t mask)
+{
+	hwloc_bitmap_t more = hwloc_bitmap_dup(mask);
+
+	if (more) {
+		add_list(more, ISOLATED);
+		if (!hwloc_bitmap_isequal(more, mask) &&
+		    !hwloc_set_cpubind(t->hwloc, more, HWLOC_CPUBIND_THREAD))
+			hwloc_get_cpubind(t->hwloc, mask, HWLOC_CPUBIND_THREAD);
+	}
+	hwloc_bitmap_free(more);
+}
+
 /*
  * What the kernel lets this thread use. The affinity mask is the authority: it
  * has the cpuset cgroup (v1 and v2), taskset and offlined CPUs in it already,
@@ -142,6 +181,8 @@ static int restrict_to_allowed(struct tm_topo *t)
 	if (hwloc_get_cpubind(t->hwloc, mask, HWLOC_CPUBIND_THREAD))
 		rc = errno ? -errno : -EIO;
 	else
+		admit_isolated(t, mask);
+	if (!rc)
 		hwloc_bitmap_and(t->cpuset, t->cpuset, mask);
 	hwloc_bitmap_free(mask);
 	if (rc)
@@ -163,15 +204,15 @@ static int restrict_to_allowed(struct tm_topo *t)
 	return 0;
 }
 
-static int load(struct tm_topo *t, const char *source, char *why, size_t why_size)
+/* A topology of this machine, or of what `source` names; 0 or -1 with errno. */
+static int discover(struct tm_topo *t, const char *source, unsigned long flags)
 {
-	/* Discovery by binding to each CPU in turn would disturb isolated ones. */
-	unsigned long flags = source ? 0 : HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING;
-	int rc = 0;
+	int rc = hwloc_topology_init(&t->hwloc);
 
-	if (hwloc_topology_init(&t->hwloc)) {
-		snprintf(why, why_size, "cannot start hwloc: out of memory");
-		return -ENOMEM;
+	if (rc) {
+		t->hwloc = NULL;
+		errno = ENOMEM;
+		return rc;
 	}
 	errno = 0;
 	if (source && !strncmp(source, "synthetic:", 10))
@@ -182,8 +223,19 @@ static int load(struct tm_topo *t, const char *source, char *why, size_t why_siz
 		rc = -1;
 	if (!rc)
 		rc = hwloc_topology_set_flags(t->hwloc, flags);
-	if (!rc)
-		rc = hwloc_topology_load(t->hwloc);
+	return rc ? rc : hwloc_topology_load(t->hwloc);
+}
+
+static int load(struct tm_topo *t, const char *source, char *why, size_t why_size)
+{
+	/* Discovery by binding to each CPU in turn would disturb isolated ones. */
+	int rc = discover(t, source, source ? 0 : HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING);
+
+	/* Without /sys there is no other way to find more than the CPUs' number. */
+	if (!rc && !source && !hwloc_get_nbobjs_by_type(t->hwloc, HWLOC_OBJ_CORE)) {
+		hwloc_topology_destroy(t->hwloc);
+		rc = discover(t, source, 0);
+	}
 	if (rc && source) {
 		rc = errno == ENOENT || errno == EACCES || errno == ENOMEM ? -errno : -EINVAL;
 		snprintf(
@@ -287,30 +339,18 @@ enum tm_distance tm_topo_distance(const struct tm_topo *t, unsigned int cpu, uns
 	return tm_pu_distance(&t->pu[tm_topo_index(t, cpu)], &t->pu[tm_topo_index(t, other)]);
 }
 
-/* Adds one of the kernel's CPU lists ("1,4-7") to `set`. */
-static void add_list(hwloc_bitmap_t set, const char *path)
-{
-	FILE *f = fopen(path, "re");
-	hwloc_bitmap_t one = hwloc_bitmap_alloc();
-	char text[4096];
-
-	if (f && one && fgets(text, sizeof(text), f) && text[0] >= '0' && text[0] <= '9' &&
-	    !hwloc_bitmap_list_sscanf(one, text))
-		hwloc_bitmap_or(set, set, one);
-	hwloc_bitmap_free(one);
-	if (f)
-		fclose(f);
-}
-
-unsigned int tm_topo_isolated(const struct tm_topo *t, unsigned int **cpus)
+/* The usable CPUs of these lists; `other` may be NULL. */
+static unsigned int listed(const struct tm_topo *t, const char *path, const char *other,
+			   unsigned int **cpus)
 {
 	hwloc_bitmap_t set = hwloc_bitmap_alloc();
 	unsigned int n = 0;
 
 	*cpus = calloc(t->cpus, sizeof(**cpus));
 	if (set && *cpus) {
-		add_list(set, "/sys/devices/system/cpu/isolated");
-		add_list(set, "/sys/devices/system/cpu/nohz_full");
+		add_list(set, path);
+		if (other)
+			add_list(set, other);
 		for (unsigned int i = 0; i < t->cpus; i++) {
 			if (hwloc_bitmap_isset(set, t->pu[i].os))
 				(*cpus)[n++] = t->pu[i].os;
@@ -318,6 +358,16 @@ unsigned int tm_topo_isolated(const struct tm_topo *t, unsigned int **cpus)
 	}
 	hwloc_bitmap_free(set);
 	return n;
+}
+
+unsigned int tm_topo_isolated(const struct tm_topo *t, unsigned int **cpus)
+{
+	return listed(t, NOHZ_FULL, ISOLATED, cpus);
+}
+
+unsigned int tm_topo_nohz_full(const struct tm_topo *t, unsigned int **cpus)
+{
+	return listed(t, NOHZ_FULL, NULL, cpus);
 }
 
 unsigned int tm_topo_nodes(const struct tm_topo *t)

@@ -27,6 +27,28 @@ int tm_fail(struct tm_thread *t, int error, const char *format, ...)
 	return error;
 }
 
+void tm_count(struct tm_thread *t, unsigned int index, uint64_t value)
+{
+	const struct tm_engine *e = t->engine;
+
+	if (e->measuring && t->count > e->dropped)
+		__atomic_fetch_add(&e->r->counter[index], value, __ATOMIC_RELAXED);
+}
+
+void tm_look_ticks(struct tm_thread *t, uint64_t age_ticks, bool stale)
+{
+	struct tm_engine *e = t->engine;
+
+	if (e->measuring && t->count > e->dropped)
+		tm_hist_record(tm_result_hist(e->r, stale ? TM_METRIC_STALE : TM_METRIC_GONE),
+			       age_ticks);
+}
+
+void tm_look(struct tm_thread *t, uint64_t age_ns, bool stale)
+{
+	tm_look_ticks(t, tm_ns_to_ticks(t->engine->context->clock, (double)age_ns), stale);
+}
+
 /* xorshift64*: Marsaglia (2003), Vigna (2016). */
 uint64_t tm_random(struct tm_thread *t)
 {
@@ -56,7 +78,7 @@ void tm_arm(struct tm_thread *t)
 
 	t->armed = 0;
 	t->arm_flags = 0;
-	if (!e->attribute)
+	if (e->initiators > 1)
 		return;
 	/*
 	 * A batch's first operation finds the caches as the folding left them
@@ -70,6 +92,12 @@ void tm_arm(struct tm_thread *t)
 		t->armed = tm_responders_arm(&e->responders, e->arm_timeout_ticks);
 		if (t->armed < e->responders.count)
 			t->arm_flags = TM_SAMPLE_UNARMED;
+	}
+	if (e->cell->deterministic) {
+		if (t->arm_flags)
+			tm_fail(t, -ETIMEDOUT, "%u of %u responders do not run",
+				e->responders.count - t->armed, e->responders.count);
+		return;
 	}
 	/* The random part keeps operations from locking step with the loop. */
 	wait = e->settle_ticks + (tm_random(t) & e->settle_mask);

@@ -22,7 +22,7 @@ enum {
 /* Ratio between an axis' ends from which it is logarithmic. */
 static const double log_from = 20;
 
-static struct tm_panel *add_panel(struct tm_figure *f, const char *title)
+struct tm_panel *tm_figure_add_panel(struct tm_figure *f, const char *title)
 {
 	struct tm_panel *p = realloc(f->panels, (f->count + 1) * sizeof(*p));
 
@@ -39,7 +39,7 @@ static struct tm_panel *add_panel(struct tm_figure *f, const char *title)
 	return p;
 }
 
-static struct tm_point *add_point(struct tm_series *s, double a, double b, double c, double d)
+struct tm_point *tm_figure_add_point(struct tm_series *s, double a, double b, double c, double d)
 {
 	if (!(s->count & (s->count + 1))) { /* grows at 0, 1, 3, 7, ... */
 		struct tm_point *p = realloc(s->points, 2 * (s->count + 1) * sizeof(*p));
@@ -99,10 +99,11 @@ static int add_ladder(struct tm_series *s, const struct tm_plot_cell *cell)
 		return 0;
 	last = log10((double)h->count);
 	for (double x = 0; x < last; x += 0.02)
-		if (!add_point(s, x, (double)tm_hist_quantile(h, 1 - pow(10, -x)) * cell->tick_s,
-			       NAN, NAN))
+		if (!tm_figure_add_point(
+			    s, x, (double)tm_hist_quantile(h, 1 - pow(10, -x)) * cell->tick_s, NAN,
+			    NAN))
 			return -ENOMEM;
-	return add_point(s, last, (double)h->max * cell->tick_s, NAN, NAN) ? 0 : -ENOMEM;
+	return tm_figure_add_point(s, last, (double)h->max * cell->tick_s, NAN, NAN) ? 0 : -ENOMEM;
 }
 
 static int build_ladder(const struct tm_plot_data *d, struct tm_figure *f)
@@ -113,7 +114,7 @@ static int build_ladder(const struct tm_plot_data *d, struct tm_figure *f)
 
 		if (!d->rows[i].cell[TM_PLOT_MEASURED].runs)
 			continue;
-		p = add_panel(f, d->rows[i].label);
+		p = tm_figure_add_panel(f, d->rows[i].label);
 		if (!p)
 			return -ENOMEM;
 		for (unsigned int r = 0; r < TM_PLOT_ROLES && !rc; r++)
@@ -140,11 +141,12 @@ static int add_cdf(struct tm_series *s, const struct tm_plot_cell *cell)
 
 		if (!h->slot[i])
 			continue;
-		if (!s->count && !add_point(s, (double)h->min * cell->tick_s, 0, NAN, NAN))
+		if (!s->count &&
+		    !tm_figure_add_point(s, (double)h->min * cell->tick_s, 0, NAN, NAN))
 			return -ENOMEM;
 		below += h->slot[i];
-		if (!add_point(s, (double)(high < h->max ? high : h->max) * cell->tick_s,
-			       100 * (double)below / (double)h->count, NAN, NAN))
+		if (!tm_figure_add_point(s, (double)(high < h->max ? high : h->max) * cell->tick_s,
+					 100 * (double)below / (double)h->count, NAN, NAN))
 			return -ENOMEM;
 	}
 	return 0;
@@ -177,7 +179,7 @@ static int build_cdf(const struct tm_plot_data *d, struct tm_figure *f)
 		if (!cell[TM_PLOT_MEASURED].runs ||
 		    (!cell[TM_PLOT_FOREIGN].runs && !cell[TM_PLOT_NONE].runs))
 			continue;
-		p = add_panel(f, d->rows[i].label);
+		p = tm_figure_add_panel(f, d->rows[i].label);
 		if (!p)
 			return -ENOMEM;
 		for (unsigned int r = 0; r < TM_PLOT_ROLES && !rc; r++)
@@ -205,7 +207,9 @@ static int add_p50(struct tm_series *s, double x, const struct tm_plot_cell *cel
 {
 	if (!cell->runs)
 		return 0;
-	return add_point(s, x, cell->p50_s[TM_PLOT_OP], cell->low_s, cell->high_s) ? 0 : -ENOMEM;
+	return tm_figure_add_point(s, x, cell->p50_s[TM_PLOT_OP], cell->low_s, cell->high_s)
+		       ? 0
+		       : -ENOMEM;
 }
 
 static int by_x(const void *a, const void *b)
@@ -260,7 +264,7 @@ static int build_pages(const struct tm_plot_data *d, struct tm_figure *f)
 
 		if (!(d->rows[i].pages > 0) || !begins_group(d, i, true))
 			continue;
-		p = add_panel(f, label);
+		p = tm_figure_add_panel(f, label);
 		if (!p)
 			return -ENOMEM;
 		for (size_t k = i; k < d->count && !rc; k++) {
@@ -340,7 +344,7 @@ static int build_responders(const struct tm_plot_data *d, struct tm_figure *f)
 
 		if (!d->rows[i].responders || !begins_group(d, i, false))
 			continue;
-		p = add_panel(f, d->rows[i].responder_label);
+		p = tm_figure_add_panel(f, d->rows[i].responder_label);
 		rc = p ? add_responders(d, d->rows[i].responder_label, p) : -ENOMEM;
 		if (rc)
 			return rc;
@@ -386,7 +390,7 @@ static int add_bar(struct tm_panel *p, const struct tm_plot_row *row, double sca
 	for (unsigned int k = 0; k < 3; k++) {
 		double end = begin + cell->p50_s[parts[k]] * scale;
 
-		point = add_point(&p->series[k], begin, end, y, NAN);
+		point = tm_figure_add_point(&p->series[k], begin, end, y, NAN);
 		if (!point)
 			return -ENOMEM;
 		begin = end;
@@ -394,7 +398,7 @@ static int add_bar(struct tm_panel *p, const struct tm_plot_row *row, double sca
 			point->text = tm_plot_shorten(row->label, BAR_LABEL);
 	}
 	tm_plot_format_time(op, time, sizeof(time));
-	point = add_point(&p->series[3], op * scale, fmax(op * scale, begin), y, NAN);
+	point = tm_figure_add_point(&p->series[3], op * scale, fmax(op * scale, begin), y, NAN);
 	if (!point)
 		return -ENOMEM;
 	point->text = strdup(time);
@@ -417,7 +421,7 @@ static int build_split(const struct tm_plot_data *d, struct tm_figure *f)
 		if (isnan(total))
 			continue;
 		if (!p || p->series[0].count == BARS_A_PAGE) {
-			p = add_panel(f, "");
+			p = tm_figure_add_panel(f, "");
 			if (!p)
 				return -ENOMEM;
 		}
@@ -498,7 +502,7 @@ static int collect_pairs(const struct tm_plot_row *row, struct tm_series *s)
 			for (n = 0; n < s->count; n++)
 				if (s->points[n].v[0] == to && s->points[n].v[1] == from)
 					break;
-			p = n < s->count ? &s->points[n] : add_point(s, to, from, 0, 0);
+			p = n < s->count ? &s->points[n] : tm_figure_add_point(s, to, from, 0, 0);
 			if (!p)
 				return -ENOMEM;
 			p->v[3]++;
@@ -514,7 +518,7 @@ static int name_cpus(struct tm_series *s, const struct cpu_list *l)
 	size_t step = (l->count + MAP_CPUS_NAMED - 1) / MAP_CPUS_NAMED;
 
 	for (size_t i = 0; i < l->count; i += step) {
-		struct tm_point *p = add_point(s, (double)i, NAN, NAN, NAN);
+		struct tm_point *p = tm_figure_add_point(s, (double)i, NAN, NAN, NAN);
 
 		if (!p || asprintf(&p->text, "%u", l->cpu[i]) < 0)
 			return -ENOMEM;
@@ -592,7 +596,7 @@ static int build_heatmap(const struct tm_plot_data *d, struct tm_figure *f)
 				p = &f->panels[k];
 		}
 		if (!p)
-			p = add_panel(f, d->rows[i].map_label);
+			p = tm_figure_add_panel(f, d->rows[i].map_label);
 		if (!p || collect_pairs(&d->rows[i], &p->series[0]))
 			return -ENOMEM;
 		if (!p->series[0].count)
@@ -638,5 +642,7 @@ const struct tm_figure_kind tm_figure_kinds[] = {
 	 build_responders},
 	{"split", "Where the time of one shootdown goes", 1, build_split},
 	{"heatmap", "Median delivery time from CPU to CPU", MAPS, build_heatmap},
+	{"stale", "Translations still used after they were taken away", GRID_PANELS,
+	 tm_figure_build_stale},
 	{NULL, NULL, 0, NULL},
 };

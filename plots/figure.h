@@ -31,6 +31,8 @@ enum tm_plot_metric {
 	TM_PLOT_DELIVERY,
 	TM_PLOT_STOLEN,
 	TM_PLOT_RETURN,
+	TM_PLOT_STALE, /* looks at dead translations: the ages at which one was still used, */
+	TM_PLOT_GONE,  /* and at which not */
 	TM_PLOT_METRICS
 };
 
@@ -136,6 +138,11 @@ struct tm_figure_kind {
 extern const struct tm_figure_kind tm_figure_kinds[];
 
 void tm_figure_free(struct tm_figure *f);
+
+/* For those who build one. NULL when out of memory; what is returned is the figure's. */
+struct tm_panel *tm_figure_add_panel(struct tm_figure *f, const char *title);
+struct tm_point *tm_figure_add_point(struct tm_series *s, double a, double b, double c, double d);
+int tm_figure_build_stale(const struct tm_plot_data *d, struct tm_figure *f);
 
 /*
  * The labels of an axis in gnuplot's notation ("1 µs" 1e-06, "2 µs" 2e-06),

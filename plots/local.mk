@@ -10,5 +10,6 @@ dist_plots_DATA = \
 	plots/panel.gp \
 	plots/responders.gp \
 	plots/split.gp \
+	plots/stale.gp \
 	plots/style.gp \
 	plots/sweep.gp

@@ -6,6 +6,10 @@ libtlbmark_results_a_SOURCES = \
 	results/rows.h \
 	results/rows_gather.c \
 	results/rows_gather.h \
+	results/rows_interruptions.c \
+	results/rows_reference.c \
+	results/stale.c \
+	results/stale.h \
 	results/stats.c \
 	results/stats.h \
 	results/store.c \
@@ -17,6 +21,7 @@ libtlbmark_results_a_SOURCES = \
 	results/table.h \
 	results/table_label.c \
 	results/table_notes.c \
+	results/table_reference.c \
 	results/table_text.c \
 	results/table_text.h
 dist_pkgdata_DATA += results/schema/tlbmark-record-1.schema.json

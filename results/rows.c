@@ -179,6 +179,17 @@ static int compare_with_floor(struct tm_rows *rows)
 	return rc;
 }
 
+static bool is_deterministic(const struct tm_rows *rows)
+{
+	size_t counted = 0, measured = 0;
+
+	for (size_t i = 0; i < rows->count; i++) {
+		counted += rows->row[i].deterministic;
+		measured += rows->row[i].repeats_valid > 0 || rows->row[i].deterministic;
+	}
+	return counted && counted == measured;
+}
+
 static int finish(struct load *l, int rc, struct tm_rows **out)
 {
 	struct tm_rows *rows = l->rows;
@@ -193,9 +204,10 @@ static int finish(struct load *l, int rc, struct tm_rows **out)
 	}
 	if (!rc) {
 		qsort(rows->row, rows->count, sizeof(*rows->row), compare_rows);
+		rows->deterministic = is_deterministic(rows);
 		while (rows->floors < rows->count && rows->row[rows->floors].floor)
 			rows->floors++;
-		if (compare_with_floor(rows))
+		if (compare_with_floor(rows) || tm_rows_compare(rows))
 			rc = say(l, -ENOMEM, "of this session", "out of memory");
 	}
 	if (rc) {

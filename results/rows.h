@@ -33,10 +33,20 @@ struct tm_row_run {
 	double op_ns, delivery_ns, stolen_ns, return_ns;
 };
 
+/* What the responders of a row in state `isolated` saw, inside and outside of operations. */
+struct tm_row_interruptions {
+	double per_op;	    /* interrupts an operation and CPU, by the probe; NaN: not told */
+	char *causes;	    /* by how many each, most frequent first: "timer 12, ..." */
+	uint64_t gaps;	    /* in their loops: what user code sees */
+	double unexplained; /* of these without a cause in this kernel; NaN: not told */
+	double p50_ns, p99_ns, max_ns; /* lengths of the gaps; p99 NaN where there are too few */
+};
+
 struct tm_row {
 	unsigned int row;	/* its number in the plan */
 	char *workload, *label; /* label: with the parameters */
 	json_t *parameters;	/* object: numbers and choices' names */
+	json_t *references;	/* of these the values that others are compared with; NULL: none */
 	char *state, *distance;
 	unsigned int responders, initiators;
 	bool floor; /* a baseline */
@@ -54,11 +64,32 @@ struct tm_row {
 	double ipis_per_op;
 	char *ipis_source;	 /* "probe", "gaps" or "interrupts" */
 	double full_flush_share; /* of the remote flushes inside operations; 0 .. 1 */
+	/* Of workloads that flush kernel addresses, and what their source predicts; else NaN. */
+	double kernel_flushes_per_op, kernel_flushes_per_op_predicted;
+	struct tm_row_interruptions *interruptions; /* NULL: of no isolated CPU */
+	/* Of workloads that look whether a dead translation is still used: how often they
+	 * did and how often it was, the oldest that was, the youngest that was not, and between
+	 * which ages half of them go (tm_stale_half_interval()). NaN where no look tells. */
+	uint64_t looks, looks_stale;
+	double stale_last_ns, gone_first_ns, stale_half_low_ns, stale_half_high_ns;
 	/* Times the op p50 of the IPI floor beside as many responders and initiators in the same
 	 * state and distance: Hodges-Lehmann, paired by repeat. */
 	double times_ipi_floor;
+	/* "count=0": the value in which the row that this one is compared with differs, and it
+	 * only; NULL: there is no such row. */
+	char *reference;
+	struct tm_estimate reference_ns; /* op p50 minus that row's, paired by repeat */
 
-	char *reasons;	   /* why runs do not count, in words; NULL: all do */
+	char *reasons; /* why runs do not count, in words; NULL: all do */
+	/*
+	 * Instructions were counted, one a ns: every op_ns, control and cost is
+	 * exact, and the "interval" of a cost is the range over the pairs.
+	 * op_values: how many different counts the operations of a run took;
+	 * op_p50_share: of them, those that took exactly the run's p50. Those of
+	 * the worst run; NaN where nothing was counted.
+	 */
+	bool deterministic;
+	double op_values, op_p50_share;
 	bool tail_refused; /* p99 or p99.9 is NaN: too few effective operations */
 	/* In one run or more delivery and return are left out, although there were interruptions:
 	 * the offset between the counters is not known well enough. */
@@ -75,6 +106,7 @@ struct tm_rows {
 	char *background;			   /* NULL: none */
 	char *counter;				   /* "TSC" */
 	double hz, clock_pair_ns, offset_bound_ns; /* the largest bound of all runs */
+	bool deterministic;			   /* all that has figures was counted */
 	char **warnings;			   /* each once */
 	size_t warning_count;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* Records of one row -> the row. */
 #include "rows_gather.h"
+#include "stale.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -67,18 +68,28 @@ static int add_run(struct tm_gather_side *s, const struct tm_row_run *run)
 	return 0;
 }
 
-/* Into the merged operations, of which the upper quantiles are. */
-static int merge_op(struct tm_gather *g, struct tm_hist *op)
+/* Takes `more` into what is merged already; NULL is nothing. */
+static int merge(struct tm_hist **into, struct tm_hist *more)
 {
 	int rc;
 
-	if (!g->op) {
-		g->op = op;
+	if (!*into || !more) {
+		*into = *into ? *into : more;
 		return 0;
 	}
-	rc = tm_hist_merge(g->op, op);
-	free(op);
+	rc = tm_hist_merge(*into, more);
+	free(more);
 	return rc;
+}
+
+static int add_looks(struct tm_gather *g, const json_t *record)
+{
+	struct tm_hist *h;
+	int rc = decode_metric(record, "stale", &h);
+
+	rc = rc ? rc : merge(&g->stale, h);
+	rc = rc ? rc : decode_metric(record, "gone", &h);
+	return rc ? rc : merge(&g->gone, h);
 }
 
 /*
@@ -135,6 +146,17 @@ static int read_split(struct tm_gather *g, const json_t *record, struct tm_row_r
 	return 0;
 }
 
+static int add_interruptions(struct tm_gather *g, const json_t *record)
+{
+	struct tm_hist *gaps;
+	int rc;
+
+	if (strcmp(g->row.state, "isolated"))
+		return 0;
+	rc = decode_metric(record, "interruption", &gaps);
+	return rc ? rc : tm_gather_interruptions(g, record, gaps);
+}
+
 static int add_measured(struct tm_gather *g, const json_t *record, struct tm_row_run *run)
 {
 	const json_t *derived = json_object_get(record, "derived");
@@ -144,10 +166,13 @@ static int add_measured(struct tm_gather *g, const json_t *record, struct tm_row
 	double ipis = number_at(derived, "ipis_per_op");
 	double full = number_at(json_object_get(probe, "full"), "in");
 	double operations = (double)integer_at(counts, "ops");
+	double kernel_flushes = number_at(derived, "kernel_flushes_per_op");
 	int rc;
 
 	rc = add_effective(g, record);
 	rc = rc ? rc : read_split(g, record, run);
+	rc = rc ? rc : add_looks(g, record);
+	rc = rc ? rc : add_interruptions(g, record);
 	g->row.operations += (uint64_t)integer_at(counts, "ops");
 	if (isfinite(ipis)) {
 		g->ipis += ipis * operations;
@@ -159,7 +184,28 @@ static int add_measured(struct tm_gather *g, const json_t *record, struct tm_row
 		g->full += full;
 		g->remote += number_at(remote, "in");
 	}
+	if (isfinite(kernel_flushes)) {
+		g->kernel_flushes += kernel_flushes * operations;
+		g->kernel_flush_ops += operations;
+		g->row.kernel_flushes_per_op_predicted =
+			number_at(derived, "kernel_flushes_per_op_predicted");
+	}
 	return rc;
+}
+
+/* Counted operations: the p50 is exact, no slot of a histogram. */
+static void read_exact(struct tm_gather *g, int role, const json_t *record, struct tm_row_run *run)
+{
+	const json_t *exact = json_object_get(record, "deterministic");
+
+	if (!exact)
+		return;
+	run->op_ns = number_at(exact, "p50_instructions") * 1e9 / g->hz;
+	if (role != MEASURED)
+		return;
+	g->row.deterministic = true;
+	g->row.op_values = fmax(g->row.op_values, number_at(exact, "values"));
+	g->row.op_p50_share = fmin(g->row.op_p50_share, number_at(exact, "p50_share"));
 }
 
 static int add_valid(struct tm_gather *g, int role, const json_t *record)
@@ -176,6 +222,7 @@ static int add_valid(struct tm_gather *g, int role, const json_t *record)
 	if (rc)
 		return rc;
 	run.op_ns = op ? median_ns(g, op) : NAN;
+	read_exact(g, role, record, &run);
 	if (!isfinite(run.op_ns)) {
 		free(op);
 		return -EINVAL;
@@ -184,7 +231,7 @@ static int add_valid(struct tm_gather *g, int role, const json_t *record)
 		free(op);
 		return add_run(&g->side[role], &run);
 	}
-	rc = merge_op(g, op);
+	rc = merge(&g->op, op);
 	rc = rc ? rc : add_measured(g, record, &run);
 	return rc ? rc : add_run(&g->side[role], &run);
 }
@@ -219,11 +266,13 @@ int tm_gather_begin(struct tm_gather *g, const json_t *record)
 	memset(g, 0, sizeof(*g));
 	g->open = true;
 	g->hz = number_at(json_object_get(record, "clock"), "hz");
+	r->op_values = r->op_p50_share = NAN;
 	r->row = (unsigned int)integer_at(cell, "row");
 	r->floor = json_is_true(json_object_get(cell, "floor"));
 	r->workload = tm_rows_copy(string_at(cell, "workload"), &rc);
 	r->label = tm_rows_copy(string_at(cell, "label"), &rc);
 	r->parameters = json_deep_copy(json_object_get(cell, "parameters"));
+	r->references = json_deep_copy(json_object_get(cell, "references"));
 	if (rc || !r->parameters)
 		return -ENOMEM;
 	return g->hz > 0 && r->workload && r->label ? 0 : -EINVAL;
@@ -328,15 +377,27 @@ void tm_gather_pair(const struct tm_row_run *a, size_t a_count, const struct tm_
 	}
 }
 
-static int estimate_cost(struct tm_gather *g, const struct tm_gather_pairs *pairs)
+int tm_gather_estimate(const struct tm_row *r, double *x, unsigned int n, struct tm_estimate *out)
+{
+	if (!r->deterministic)
+		return tm_stats_centre(x, n, TM_ROWS_LEVEL, out);
+	out->value = tm_stats_median(x, n);
+	out->low = x[0];
+	out->high = x[n - 1];
+	out->level = 1;
+	out->pairs = n;
+	return 0;
+}
+
+static int estimate_cost(struct tm_gather *g, struct tm_gather_pairs *pairs)
 {
 	struct tm_estimate *ratio = &g->row.cost_ratio;
-	int rc = tm_stats_centre(pairs->difference, pairs->differences, TM_ROWS_LEVEL,
-				 &g->row.cost_ns);
+	int rc =
+		tm_gather_estimate(&g->row, pairs->difference, pairs->differences, &g->row.cost_ns);
 
 	if (rc || !pairs->logarithms)
 		return rc;
-	rc = tm_stats_centre(pairs->logarithm, pairs->logarithms, TM_ROWS_LEVEL, ratio);
+	rc = tm_gather_estimate(&g->row, pairs->logarithm, pairs->logarithms, ratio);
 	ratio->value = exp(ratio->value);
 	ratio->low = exp(ratio->low);
 	ratio->high = exp(ratio->high);
@@ -417,7 +478,10 @@ static void leave_all_out(struct tm_gather *g)
 	for (int role = MEASURED; role < ROLES; role++)
 		g->side[role].count = 0;
 	free(g->op);
-	g->op = NULL;
+	free(g->stale);
+	free(g->gone);
+	g->op = g->stale = g->gone = NULL;
+	g->interruptions.operations = 0;
 	free(g->row.ipis_source);
 	g->row.ipis_source = NULL;
 	g->row.operations = 0;
@@ -432,6 +496,22 @@ static double tail_ns(const struct tm_gather *g, double effective, double q)
 	return tm_stats_quantile(g->op, q) * 1e9 / g->hz;
 }
 
+/* What all looks together tell. */
+static int find_stale(struct tm_gather *g)
+{
+	double low, high, tick_ns = 1e9 / g->hz;
+	struct tm_row *r = &g->row;
+	int rc = tm_stale_half_interval(g->stale, g->gone, &low, &high);
+
+	r->looks_stale = g->stale ? g->stale->count : 0;
+	r->looks = r->looks_stale + (g->gone ? g->gone->count : 0);
+	r->stale_last_ns = r->looks_stale ? (double)g->stale->max * tick_ns : NAN;
+	r->gone_first_ns = r->looks > r->looks_stale ? (double)g->gone->min * tick_ns : NAN;
+	r->stale_half_low_ns = low * tick_ns;
+	r->stale_half_high_ns = high * tick_ns;
+	return rc;
+}
+
 static int finish_row(struct tm_gather *g)
 {
 	struct tm_gather_side *measured = &g->side[MEASURED];
@@ -442,12 +522,18 @@ static int finish_row(struct tm_gather *g)
 		leave_all_out(g);
 	tm_stats_none(&r->cost_ns);
 	tm_stats_none(&r->cost_ratio);
+	tm_stats_none(&r->reference_ns);
 	rc = rc ? rc : find_medians(r, measured);
+	rc = rc ? rc : find_stale(g);
+	rc = rc ? rc : tm_gather_interruptions_finish(g);
 	r->op_p99_ns = tail_ns(g, g->effective_p99, 0.99);
 	r->op_p999_ns = tail_ns(g, g->effective_p999, 0.999);
-	r->tail_refused = g->op && (isnan(r->op_p99_ns) || isnan(r->op_p999_ns));
+	r->tail_refused =
+		g->op && !r->deterministic && (isnan(r->op_p99_ns) || isnan(r->op_p999_ns));
 	r->ipis_per_op = g->ipi_ops > 0 ? g->ipis / g->ipi_ops : NAN;
 	r->full_flush_share = g->remote > 0 ? g->full / g->remote : NAN;
+	r->kernel_flushes_per_op =
+		g->kernel_flush_ops > 0 ? g->kernel_flushes / g->kernel_flush_ops : NAN;
 	r->times_ipi_floor = NAN;
 	r->control_p50_ns = NAN;
 	rc = rc ? rc : choose_control(g);
@@ -462,11 +548,16 @@ void tm_row_free(struct tm_row *r)
 	free(r->workload);
 	free(r->label);
 	json_decref(r->parameters);
+	json_decref(r->references);
+	free(r->reference);
 	free(r->state);
 	free(r->distance);
 	free(r->ipis_source);
 	free(r->reasons);
 	free(r->run);
+	if (r->interruptions)
+		free(r->interruptions->causes);
+	free(r->interruptions);
 }
 
 /* All but the row itself. */
@@ -477,6 +568,10 @@ static void free_gathered(struct tm_gather *g)
 		free(g->side[i].reason);
 	}
 	free(g->op);
+	free(g->stale);
+	free(g->gone);
+	free(g->interruptions.gaps);
+	json_decref(g->interruptions.causes);
 	g->open = false;
 }
 

@@ -198,6 +198,8 @@ static int show(struct tm_store *store, const struct request *r, char *why, size
 		return rc;
 	if (r->format == OPT_LIST)
 		return list_sessions(store, why, why_size);
+	if (r->format == OPT_JSON && r->name && !strcmp(r->name, "all"))
+		return tm_store_records(store, NULL, put_line, stdout, why, why_size);
 	rc = tm_store_find(store, r->name ? r->name : "last", session, record, why, why_size);
 	if (rc)
 		return rc;
@@ -235,13 +237,14 @@ static int cmd_show(int argc, char **argv)
 
 const struct tm_command tm_command_show = {
 	.name = "show",
-	.synopsis = "[RECORD|SESSION|last]",
+	.synopsis = "[RECORD|SESSION|last|all]",
 	.summary = "show stored records: a session's table, one record, or the list",
 	.description =
 		"Shows what earlier runs left in the store. A session is one `tlbmark run`; it is shown "
 		"as the table that the run printed. A record is one measured run; it is shown with its "
 		"verdict, quantiles, counts and the machine it ran on. Both are named by their id or "
-		"the beginning of it; without a name, or with `last`, it is the session stored last.\n\n"
+		"the beginning of it; without a name, or with `last`, it is the session stored last; "
+		"`--json all` is every record of the store.\n\n"
 		"The store is the file given by --store, else $TLBMARK_STORE, else "
 		"$XDG_DATA_HOME/tlbmark/records.db, else ~/.local/share/tlbmark/records.db. It is never "
 		"changed, except by --import, which adds records that a run could not store "

@@ -261,6 +261,8 @@ int tm_show_record(FILE *out, const json_t *record, bool full, const struct tm_t
 	}
 	put_section(&p, "Derived", part(record, "derived"));
 	put_section(&p, "Counts", part(record, "counts"));
+	if (part(record, "counters"))
+		put_section(&p, "Counters", part(record, "counters"));
 	put_section(&p, "Responders", part(record, "responders"));
 	put_section(&p, "Probe", part(record, "probe"));
 	put_section(&p, "Verified", part(record, "verify"));

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -263,12 +264,22 @@ static int check_header(const struct tm_store *s, char *why, size_t why_size)
 	return n == sizeof(head) ? 0 : say_damaged(s, "the file is cut off", why, why_size);
 }
 
+/*
+ * How SQLite locks. A kernel without file locks (CONFIG_FILE_LOCKING) is a
+ * guest made for one run; there it does without instead of waiting for ever.
+ */
+static const char *locking(void)
+{
+	return flock(-1, LOCK_SH) && errno == ENOSYS ? "unix-none" : NULL;
+}
+
 static int connect(struct tm_store *s, const char *name, int flags, char *why, size_t why_size)
 {
+	const char *vfs = locking();
 	int rc;
 
 	errno = 0;
-	rc = sqlite3_open_v2(name, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+	rc = sqlite3_open_v2(name, &s->db, flags | SQLITE_OPEN_NOMUTEX, vfs);
 
 	if (rc != SQLITE_OK)
 		return tm_store_failed(s, rc, why, why_size);

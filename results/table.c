@@ -47,6 +47,13 @@ static const struct field {
 	{"ipis_source", TEXT, offsetof(struct tm_row, ipis_source)},
 	{"full_flush_share", REAL, offsetof(struct tm_row, full_flush_share)},
 	{"times_ipi_floor", REAL, offsetof(struct tm_row, times_ipi_floor)},
+	{"reference", TEXT, offsetof(struct tm_row, reference)},
+	{"reference_difference_ns", REAL, offsetof(struct tm_row, reference_ns.value)},
+	{"reference_difference_low_ns", REAL, offsetof(struct tm_row, reference_ns.low)},
+	{"reference_difference_high_ns", REAL, offsetof(struct tm_row, reference_ns.high)},
+	{"deterministic", BOOLEAN, offsetof(struct tm_row, deterministic)},
+	{"op_values", REAL, offsetof(struct tm_row, op_values)},
+	{"op_p50_share", REAL, offsetof(struct tm_row, op_p50_share)},
 	{"valid", VALID, 0},
 	{"reasons", TEXT, offsetof(struct tm_row, reasons)},
 };
@@ -65,7 +72,7 @@ static json_t *real_or_null(double value)
 static json_t *field_value(const struct tm_row *r, const struct field *f)
 {
 	const void *at = (const char *)r + f->offset;
-	double level;
+	double real;
 
 	switch (f->kind) {
 	case TEXT:
@@ -75,10 +82,14 @@ static json_t *field_value(const struct tm_row *r, const struct field *f)
 	case COUNT64:
 		return json_integer((json_int_t) * (const uint64_t *)at);
 	case REAL:
-		return real_or_null(*(const double *)at);
+		real = *(const double *)at;
+		/* Counted: every digit of it. */
+		if (r->deterministic && real == rint(real))
+			return json_integer((json_int_t)real);
+		return real_or_null(real);
 	case LEVEL:
-		level = *(const double *)at;
-		return level > 0 ? json_real(level) : json_null();
+		real = *(const double *)at;
+		return real > 0 ? json_real(real) : json_null();
 	case BOOLEAN:
 		return json_boolean(*(const bool *)at);
 	case PARAMETERS:

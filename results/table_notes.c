@@ -52,24 +52,39 @@ __attribute__((format(printf, 2, 3))) static void note(struct notes *n, const ch
 	free(text);
 }
 
-void tm_table_title(FILE *out, const struct tm_rows *rows, const struct tm_table_style *style)
+/* How the counter reads, in words; free(). NULL when out of memory. */
+static char *describe_counter(const struct tm_rows *rows, bool utf8)
 {
 	char rate[TM_TABLE_NUMBER], pair[TM_TABLE_NUMBER], bound[TM_TABLE_NUMBER];
-	char *line;
+	const char *counter = rows->counter ? rows->counter : "counter";
+	char *text;
+	int n;
+
+	if (rows->deterministic)
+		n = asprintf(&text, "%s counts the instructions of all CPUs", counter);
+	else
+		n = asprintf(&text,
+			     "%s at %s GHz, a pair of reads %s, offset between CPUs known to +-%s",
+			     counter, tm_table_number(rows->hz / 1e9, rate),
+			     tm_table_time(rows->clock_pair_ns, utf8, pair),
+			     tm_table_time(rows->offset_bound_ns, utf8, bound));
+	return n < 0 ? NULL : text;
+}
+
+void tm_table_title(FILE *out, const struct tm_rows *rows, const struct tm_table_style *style)
+{
+	char *counter = describe_counter(rows, style->utf8), *line;
 
 	fprintf(out, "%sSession %.12s, %s%s\n", style->colour ? TM_BOLD : "", rows->session,
 		rows->time, style->colour ? TM_PLAIN : "");
-	if (asprintf(
-		    &line,
-		    "%s, Linux %s; probe: %s; background: %s; %s at %s GHz, a pair of reads %s, offset"
-		    " between CPUs known to +-%s",
-		    rows->machine ? rows->machine : "unknown processor",
-		    rows->kernel ? rows->kernel : "?", rows->probe ? rows->probe : "?",
-		    rows->background ? rows->background : "none",
-		    rows->counter ? rows->counter : "counter",
-		    tm_table_number(rows->hz / 1e9, rate),
-		    tm_table_time(rows->clock_pair_ns, style->utf8, pair),
-		    tm_table_time(rows->offset_bound_ns, style->utf8, bound)) < 0)
+	if (asprintf(&line, "%s, Linux %s; probe: %s; background: %s; %s",
+		     rows->machine ? rows->machine : "unknown processor",
+		     rows->kernel ? rows->kernel : "?", rows->probe ? rows->probe : "?",
+		     rows->background ? rows->background : "none",
+		     counter ? counter : "counter") < 0)
+		line = NULL;
+	free(counter);
+	if (!line)
 		return;
 	tm_table_paragraph(out, "", line, style->width);
 	free(line);
@@ -123,6 +138,19 @@ static bool from_gaps(const struct tm_row *r)
 static bool from_interrupts(const struct tm_row *r)
 {
 	return r->ipis_source && !strcmp(r->ipis_source, "interrupts");
+}
+
+static void note_instructions(struct notes *n)
+{
+	note(n, "instr.: instructions that the whole guest executed from the operation's beginning"
+		" to its end, the responders' and those of whoever else was due included. No times:"
+		" nothing here tells how long any of it takes on a machine.");
+	note(n, "at p50: operations that took exactly the p50; values: how many different counts"
+		" there were; each of the run where it is worst. The others met a timer tick, or"
+		" memory that is freed a batch at a time.");
+	note(n, "Shootdown cost: op p50 minus (ratio: divided by) that of the control, which is"
+		" the same operation with responders that spin in another process; exact. [low,"
+		" high]: the repeats differed by so much.");
 }
 
 static void note_cost(struct notes *n, const struct tm_rows *rows)
@@ -184,12 +212,100 @@ static void note_gaps(struct notes *n, const struct tm_rows *rows)
 	}
 }
 
+/* "one in 964 operations", "2 an operation". */
+static const char *describe_rate(double per_op, char text[40])
+{
+	if (per_op > 0 && per_op < 1)
+		snprintf(text, 40, "one in %.4g operations", 1 / per_op);
+	else
+		snprintf(text, 40, "%.4g an operation", per_op);
+	return text;
+}
+
+static void note_kernel_flushes(struct notes *n, const struct tm_rows *rows)
+{
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct tm_row *r = &rows->row[i];
+		double predicted = r->kernel_flushes_per_op_predicted;
+		char seen[40], expected[40];
+
+		if (!r->repeats_valid || isnan(r->kernel_flushes_per_op) || isnan(predicted))
+			continue;
+		note(n, "%s: flushes of kernel addresses: %s; predicted: %s.%s", r->label,
+		     describe_rate(r->kernel_flushes_per_op, seen),
+		     describe_rate(predicted, expected),
+		     predicted > 0 && predicted < 1
+			     ? " So its times have two modes, beside a flush and without;"
+			       " p50 is of the second."
+			     : "");
+	}
+}
+
+/* ", the last 11.9 ms after the unmap; half are stale until 9.9 ms": what there is of it. */
+static void note_stale(struct notes *n, const struct tm_rows *rows, bool utf8)
+{
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct tm_row *r = &rows->row[i];
+		char last[64] = "", first[64] = "", half[96] = "", a[TM_TABLE_NUMBER],
+		     b[TM_TABLE_NUMBER];
+
+		if (!r->looks)
+			continue;
+		if (isfinite(r->stale_last_ns))
+			snprintf(last, sizeof(last), ", the last %s after it was taken away",
+				 tm_table_time(r->stale_last_ns, utf8, a));
+		if (isfinite(r->gone_first_ns))
+			snprintf(first, sizeof(first), "; the first that was gone, %s after",
+				 tm_table_time(r->gone_first_ns, utf8, a));
+		if (isfinite(r->stale_half_low_ns))
+			snprintf(half, sizeof(half),
+				 "; half are stale until between %s and %s (95%%)",
+				 tm_table_time(r->stale_half_low_ns, utf8, a),
+				 tm_table_time(r->stale_half_high_ns, utf8, b));
+		note(n, "%s: %llu of %llu looks found the translation still used%s%s%s.", r->label,
+		     (unsigned long long)r->looks_stale, (unsigned long long)r->looks, last, first,
+		     half);
+	}
+}
+
+/* Not in the columns: what counts here is the responders' side, whenever it was. */
+static void note_interruptions(struct notes *n, const struct tm_rows *rows, bool utf8)
+{
+	char per_op[TM_TABLE_NUMBER], p50[TM_TABLE_NUMBER], p99[TM_TABLE_NUMBER],
+		max[TM_TABLE_NUMBER], without[96];
+
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct tm_row *r = &rows->row[i];
+		const struct tm_row_interruptions *s = r->interruptions;
+
+		if (!s)
+			continue;
+		without[0] = '\0';
+		if (s->unexplained > 0)
+			snprintf(without, sizeof(without),
+				 "; of these, %.0f that this kernel did not cause", s->unexplained);
+		note(n,
+		     "%s: interrupts an operation and isolated CPU: %s (%s). User code saw %llu"
+		     " interruptions: p50 %s, p99 %s, longest %s%s.",
+		     r->label, tm_table_number(s->per_op, per_op),
+		     s->causes[0] ? s->causes : "none", (unsigned long long)s->gaps,
+		     tm_table_time(s->p50_ns, utf8, p50), tm_table_time(s->p99_ns, utf8, p99),
+		     tm_table_time(s->max_ns, utf8, max), without);
+	}
+}
+
 void tm_table_notes(FILE *out, const struct tm_rows *rows, const struct tm_table_style *style)
 {
 	struct notes n = {.out = out, .width = style->width};
 
-	note_cost(&n, rows);
+	if (rows->deterministic)
+		note_instructions(&n);
+	else
+		note_cost(&n, rows);
 	note_gaps(&n, rows);
+	note_kernel_flushes(&n, rows);
+	note_stale(&n, rows, style->utf8);
+	note_interruptions(&n, rows, style->utf8);
 	if (rows->probe_why && rows->probe_why[0])
 		note(&n, "Probe %s, because: %s.", rows->probe ? rows->probe : "?",
 		     rows->probe_why);

@@ -11,32 +11,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum cell_kind { LABEL, WHO, TIME, COST, RATIO, NUMBER, PERCENT, VALID };
+enum cell_kind { LABEL, WHO, TIME, COST, RATIO, NUMBER, COUNT, PERCENT, VALID };
+/* In which tables: of times, of counted instructions, or both. */
+enum cell_when { TIMED = 1, COUNTED = 2, ALWAYS = TIMED | COUNTED };
 
 struct column {
 	const char *head, *below; /* below: of a time its quantile, the unit follows */
 	enum cell_kind kind;
 	size_t offset;
 	bool floors; /* also in the table of floors */
+	enum cell_when when;
 };
 
 #define AT(field) offsetof(struct tm_row, field)
 static const struct column columns[] = {
-	{"workload", "", LABEL, 0, true},
-	{"responders", "", WHO, 0, true},
-	{"op", "p50 ", TIME, AT(op_p50_ns), true},
-	{"op", "p99 ", TIME, AT(op_p99_ns), true},
-	{"op", "p99.9 ", TIME, AT(op_p999_ns), true},
-	{"control", "p50 ", TIME, AT(control_p50_ns), false},
-	{"shootdown cost", "p50 ", COST, AT(cost_ns), false},
-	{"shootdown cost", "ratio", RATIO, AT(cost_ratio), false},
-	{"delivery", "p50 ", TIME, AT(delivery_p50_ns), false},
-	{"stolen", "p50 ", TIME, AT(stolen_p50_ns), false},
-	{"return", "p50 ", TIME, AT(return_p50_ns), false},
-	{"IPIs", "an op", NUMBER, AT(ipis_per_op), true},
-	{"full", "%", PERCENT, AT(full_flush_share), false},
-	{"x IPI", "floor", NUMBER, AT(times_ipi_floor), false},
-	{"runs", "valid", VALID, 0, true},
+	{"workload", "", LABEL, 0, true, ALWAYS},
+	{"responders", "", WHO, 0, true, ALWAYS},
+	{"op", "p50 ", TIME, AT(op_p50_ns), true, ALWAYS},
+	{"op", "p99 ", TIME, AT(op_p99_ns), true, TIMED},
+	{"op", "p99.9 ", TIME, AT(op_p999_ns), true, TIMED},
+	{"at", "p50 %", PERCENT, AT(op_p50_share), true, COUNTED},
+	{"op", "values", COUNT, AT(op_values), true, COUNTED},
+	{"control", "p50 ", TIME, AT(control_p50_ns), false, ALWAYS},
+	{"shootdown cost", "p50 ", COST, AT(cost_ns), false, ALWAYS},
+	{"shootdown cost", "ratio", RATIO, AT(cost_ratio), false, ALWAYS},
+	{"delivery", "p50 ", TIME, AT(delivery_p50_ns), false, TIMED},
+	{"stolen", "p50 ", TIME, AT(stolen_p50_ns), false, TIMED},
+	{"return", "p50 ", TIME, AT(return_p50_ns), false, TIMED},
+	{"IPIs", "an op", NUMBER, AT(ipis_per_op), true, ALWAYS},
+	{"full", "%", PERCENT, AT(full_flush_share), false, ALWAYS},
+	{"x IPI", "floor", NUMBER, AT(times_ipi_floor), false, ALWAYS},
+	{"runs", "valid", VALID, 0, true, ALWAYS},
 };
 enum { COLUMNS = sizeof(columns) / sizeof(columns[0]), HEADS = 2 };
 
@@ -45,6 +50,7 @@ struct grid {
 	size_t columns, rows; /* rows: heads included */
 	size_t gap;	      /* between columns */
 	bool brief;	      /* labels without what all rows share */
+	bool counted;	      /* in instructions */
 	const struct column *column[COLUMNS];
 	size_t width[COLUMNS];
 	char *cell[]; /* [rows][columns] */
@@ -56,6 +62,8 @@ struct unit {
 };
 static const struct unit units[] = {
 	{"ns", "ns", 1}, {"us", "\302\265s", 1e3}, {"ms", "ms", 1e6}, {"s", "s", 1e9}};
+/* Counted, so written out; the guest's clock passes a nanosecond for each. */
+static const struct unit instructions = {"instr.", "instr.", 1};
 
 static const struct unit *unit_for(double ns)
 {
@@ -95,6 +103,20 @@ char *tm_table_time(double ns, bool utf8, char buf[TM_TABLE_NUMBER])
 	tm_table_number(ns / u->ns, buf);
 	strcat(buf, " ");
 	return strcat(buf, utf8 ? u->name_utf8 : u->name);
+}
+
+/* Every digit of a count; the median of two that differ may have a half. */
+static char *count_text(double value, char buf[TM_TABLE_NUMBER])
+{
+	if (!isfinite(value))
+		return tm_table_number(value, buf);
+	snprintf(buf, TM_TABLE_NUMBER, "%.*f", value != rint(value), value);
+	return buf;
+}
+
+static char *unit_text(double ns, const struct unit *u, char buf[TM_TABLE_NUMBER])
+{
+	return u == &instructions ? count_text(ns, buf) : tm_table_number(ns / u->ns, buf);
 }
 
 /* Columns on the screen, not bytes: continuation bytes take none. */
@@ -152,15 +174,33 @@ static const struct unit *column_unit(const struct tm_row *row, size_t n, const 
 	return u;
 }
 
-static char *estimate_cell(const struct tm_estimate *e, double unit)
+/* Has it an interval to be shown? Not where all pairs of what was counted agreed. */
+static bool has_interval(const struct tm_estimate *e, bool exact)
+{
+	return e->level > 0 && !(exact && e->low >= e->high);
+}
+
+static char *estimate_cell(const struct tm_estimate *e, const struct unit *u, bool exact)
 {
 	char value[TM_TABLE_NUMBER], low[TM_TABLE_NUMBER], high[TM_TABLE_NUMBER];
 
-	tm_table_number(e->value / unit, value);
-	if (e->level <= 0)
+	unit_text(e->value, u, value);
+	if (!has_interval(e, exact))
 		return strdup(value);
-	return format("%s [%s, %s]", value, tm_table_number(e->low / unit, low),
-		      tm_table_number(e->high / unit, high));
+	return format("%s [%s, %s]", value, unit_text(e->low, u, low), unit_text(e->high, u, high));
+}
+
+char *tm_table_difference(const struct tm_estimate *e, bool exact, bool utf8)
+{
+	const struct unit *u = exact ? &instructions : unit_for(e->value);
+	char value[TM_TABLE_NUMBER], low[TM_TABLE_NUMBER], high[TM_TABLE_NUMBER];
+	const char *sign = e->value > 0 ? "+" : "", *unit = utf8 ? u->name_utf8 : u->name;
+
+	unit_text(e->value, u, value);
+	if (!has_interval(e, exact))
+		return format("%s%s %s", sign, value, unit);
+	return format("%s%s %s [%s, %s]", sign, value, unit, unit_text(e->low, u, low),
+		      unit_text(e->high, u, high));
 }
 
 static char *who_cell(const struct tm_row *r)
@@ -192,11 +232,13 @@ static char *make_cell(const struct tm_row *r, const struct column *c, const str
 	case WHO:
 		return who_cell(r);
 	case TIME:
-		return strdup(tm_table_number(*(const double *)at / u->ns, number));
+		return strdup(unit_text(*(const double *)at, u, number));
 	case COST:
-		return estimate_cell(at, u->ns);
+		return estimate_cell(at, u, r->deterministic);
 	case RATIO:
-		return estimate_cell(at, 1);
+		return estimate_cell(at, &units[0], r->deterministic);
+	case COUNT:
+		return strdup(count_text(*(const double *)at, number));
 	case NUMBER:
 		return strdup(tm_table_number(*(const double *)at, number));
 	case PERCENT:
@@ -221,7 +263,9 @@ static int fill_column(struct grid *g, size_t at, const struct tm_row *row, bool
 	size_t n = g->rows - HEADS;
 	const struct column *c = g->column[at];
 	bool timed = c->kind == TIME || c->kind == COST;
-	const struct unit *u = timed ? column_unit(row, n, c) : &units[0];
+	const struct unit *u = !timed	    ? &units[0]
+			       : g->counted ? &instructions
+					    : column_unit(row, n, c);
 	const char *unit = !timed ? "" : utf8 ? u->name_utf8 : u->name;
 
 	g->cell[at] = strdup(c->head);
@@ -274,18 +318,22 @@ static bool is_folded(const struct grid *g, const struct tm_table_style *style)
 	return fitting(g, 0, 0, style->width) < g->columns;
 }
 
-static struct grid *grid_make(const struct tm_row *row, size_t n, bool floors, bool brief,
+static struct grid *grid_make(const struct tm_rows *rows, bool floors, bool brief,
 			      const struct tm_table_style *style)
 {
+	const struct tm_row *row = rows->row + (floors ? 0 : rows->floors);
+	size_t n = floors ? rows->floors : rows->count - rows->floors;
+	enum cell_when when = rows->deterministic ? COUNTED : TIMED;
 	struct grid *g = calloc(1, sizeof(*g) + (n + HEADS) * COLUMNS * sizeof(g->cell[0]));
 
 	if (!g)
 		return NULL;
 	for (size_t i = 0; i < COLUMNS; i++)
-		if (columns[i].floors || !floors)
+		if ((columns[i].floors || !floors) && columns[i].when & when)
 			g->column[g->columns++] = &columns[i];
 	g->rows = n + HEADS;
 	g->brief = brief;
+	g->counted = rows->deterministic;
 	for (size_t i = 0; i < g->columns; i++)
 		if (fill_column(g, i, row, style->utf8)) {
 			grid_free(g);
@@ -338,14 +386,16 @@ static void put_heads(FILE *out, const struct grid *g, const struct tm_table_sty
 }
 
 /* Whole labels if they fit, else brief ones, else the rows are folded. */
-static int put_grid(FILE *out, const struct tm_row *row, size_t n, bool floors,
+static int put_grid(FILE *out, const struct tm_rows *rows, bool floors,
 		    const struct tm_table_style *style)
 {
+	const struct tm_row *row = rows->row + (floors ? 0 : rows->floors);
+	size_t n = floors ? rows->floors : rows->count - rows->floors;
 	struct grid *g = NULL;
 
 	for (int attempt = 0; attempt < 3; attempt++) {
 		grid_free(g);
-		g = grid_make(row, n, floors, attempt == 1, style);
+		g = grid_make(rows, floors, attempt == 1, style);
 		if (!g)
 			return -ENOMEM;
 		if (!is_folded(g, style))
@@ -373,13 +423,14 @@ int tm_table_text(FILE *out, const struct tm_rows *rows, const struct tm_table_s
 	tm_table_title(out, rows, &fitted);
 	if (rows->floors) {
 		fputs("\nFloors\n", out);
-		rc = put_grid(out, rows->row, rows->floors, true, &fitted);
+		rc = put_grid(out, rows, true, &fitted);
 	}
 	if (!rc && rows->count > rows->floors) {
 		fputc('\n', out);
-		rc = put_grid(out, rows->row + rows->floors, rows->count - rows->floors, false,
-			      &fitted);
+		rc = put_grid(out, rows, false, &fitted);
 	}
+	if (!rc)
+		rc = tm_table_references(out, rows, &fitted);
 	if (!rc)
 		tm_table_notes(out, rows, &fitted);
 	return rc;

@@ -14,6 +14,10 @@ int tm_table_text(FILE *out, const struct tm_rows *rows, const struct tm_table_s
 
 /* What the session is, above the figures. */
 void tm_table_title(FILE *out, const struct tm_rows *rows, const struct tm_table_style *style);
+/* The rows that are compared with another, a line each; nothing where none is. 0 or -ENOMEM. */
+int tm_table_references(FILE *out, const struct tm_rows *rows, const struct tm_table_style *style);
+/* "+123 ns [110, 140]", all in one unit; a fresh string, NULL when out of memory. */
+char *tm_table_difference(const struct tm_estimate *e, bool exact, bool utf8);
 /* What the figures mean, which do not count and what is missing, below them. */
 void tm_table_notes(FILE *out, const struct tm_rows *rows, const struct tm_table_style *style);
 

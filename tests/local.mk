@@ -19,6 +19,7 @@ endif
 
 TM_PLAIN_TESTS = \
 	tests/unit/test_clock \
+	tests/unit/test_deterministic \
 	tests/unit/test_doctor \
 	tests/unit/test_environment \
 	tests/unit/test_exec_helper \
@@ -31,6 +32,7 @@ TM_PLAIN_TESTS = \
 	tests/unit/test_probe_text \
 	tests/unit/test_record \
 	tests/unit/test_room \
+	tests/unit/test_stale \
 	tests/unit/test_stats \
 	tests/unit/test_store \
 	tests/unit/test_table
@@ -52,6 +54,7 @@ TM_GBENCH_TESTS = tests/unit/test_gbench
 tests_unit_test_gbench_LDADD = libtlbmark-gbench.a $(LDADD) $(BENCHMARK_LIBS)
 nodist_EXTRA_tests_unit_test_gbench_SOURCES = bench/gbench.cc
 endif
+
 
 TM_SYSTEM_TESTS = \
 	tests/errors.sh \

@@ -5,7 +5,7 @@
 . "${srcdir:-.}/tests/tap.sh"
 
 command -v gnuplot >/dev/null || skip_all "no gnuplot: install gnuplot-nox"
-kinds="ladder cdf pages responders split heatmap"
+kinds="ladder cdf pages responders split heatmap stale"
 store=$tmp/records.db
 
 passes "a session to draw" "$tlbmark" run munmap --pages 1,8 --responders 0 --ops 400 --repeat 2 \

@@ -159,7 +159,10 @@ static int find_helper(char *path, size_t size, char *why, size_t why_size)
 	}
 	n = readlink("/proc/self/exe", directory, sizeof(directory) - 1);
 	if (n < 0) {
-		snprintf(why, why_size, "/proc/self/exe: %s: is /proc mounted?", strerror(errno));
+		snprintf(why, why_size,
+			 "/proc/self/exe: %s: mount /proc (CONFIG_PROC_FS), or name the helper in "
+			 "TLBMARK_EXEC_HELPER",
+			 strerror(errno));
 		return -ENOENT;
 	}
 	directory[n] = '\0';

@@ -509,9 +509,10 @@ static int threads_check(struct tm_thread *t, struct slot *s, struct tm_verdict 
 /* ---- the workload ---- */
 
 static const struct source sources[] = {
-	{nothing, NULL, array_once, array_check, "needs CAP_BPF: run as root"},
+	{nothing, NULL, array_once, array_check,
+	 "needs CONFIG_BPF_SYSCALL and CAP_BPF: run as root"},
 	{nothing, NULL, ringbuf_once, ringbuf_check,
-	 "needs CAP_BPF (run as root), Linux 5.8, a power of two of bytes"},
+	 "needs CONFIG_BPF_SYSCALL and CAP_BPF (run as root), Linux 5.8, a power of two of bytes"},
 	{nothing, secret_ready, secret_once, secret_check,
 	 "needs CONFIG_SECRETMEM, on the command line secretmem.enable=1, 256 KiB of memlock"},
 	{filter_open, NULL, filter_once, filter_check, "needs CONFIG_NET"},

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -75,23 +76,72 @@ static void keep(struct tm_thread *t, uint32_t done)
 	t->count += done;
 }
 
+int kmod_open_each(struct tm_thread *t, const char *device, int **fds)
+{
+	unsigned int count = t->cell->initiators;
+
+	*fds = malloc(count * sizeof(**fds));
+	if (!*fds)
+		return tm_fail(t, -ENOMEM, "descriptors");
+	for (unsigned int i = 0; i < count; i++)
+		(*fds)[i] = -1;
+	for (unsigned int i = 0; i < count; i++) {
+		(*fds)[i] = kmod_open(t, device);
+		if ((*fds)[i] < 0)
+			return (*fds)[i];
+	}
+	return 0;
+}
+
+void kmod_close_each(int *fds, unsigned int count)
+{
+	for (unsigned int i = 0; fds && i < count; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	free(fds);
+}
+
+void kmod_mask_add(unsigned char mask[KMOD_MASK_BYTES], unsigned int cpu)
+{
+	if (cpu / 8 < KMOD_MASK_BYTES)
+		mask[cpu / 8] |= (unsigned char)(1u << cpu % 8);
+}
+
+void kmod_mask_responders(const struct tm_thread *t, unsigned char mask[KMOD_MASK_BYTES])
+{
+	memset(mask, 0, KMOD_MASK_BYTES);
+	for (unsigned int i = 0; i < t->cell->responders; i++)
+		kmod_mask_add(mask, tm_responder_cpu(t, i));
+}
+
+int kmod_call(struct tm_thread *t, int fd, unsigned long request, struct tm_kmod_run *run,
+	      uint32_t batch)
+{
+	uint32_t room = t->capacity - t->count;
+	int rc;
+
+	/* The first of a batch of samples may not count; the probe is told so for a whole call. */
+	if (!t->count)
+		batch = 1;
+	run->samples = (uintptr_t)&t->samples[t->count];
+	run->operations = room < batch ? room : batch;
+	run->done = 0;
+	tm_arm(t);
+	*t->in_operation = 1;
+	rc = ioctl(fd, request, run);
+	*t->in_operation = 0;
+	if (rc && errno != EINTR)
+		return tm_fail(t, -errno, "operation %" PRIu32 " of a call", run->done);
+	keep(t, run->done);
+	return 0;
+}
+
 int kmod_operate(struct tm_thread *t, int fd, unsigned long request, struct tm_kmod_run *run,
 		 uint32_t batch)
 {
-	while (tm_more(t)) {
-		uint32_t room = t->capacity - t->count;
-		int rc;
+	int rc = 0;
 
-		run->samples = (uintptr_t)&t->samples[t->count];
-		run->operations = room < batch ? room : batch;
-		run->done = 0;
-		tm_arm(t);
-		*t->in_operation = 1;
-		rc = ioctl(fd, request, run);
-		*t->in_operation = 0;
-		if (rc && errno != EINTR)
-			return tm_fail(t, -errno, "operation %" PRIu32 " of a call", run->done);
-		keep(t, run->done);
-	}
-	return 0;
+	while (!rc && tm_more(t))
+		rc = kmod_call(t, fd, request, run, batch);
+	return rc;
 }

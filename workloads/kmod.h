@@ -40,11 +40,30 @@ int kmod_probe(const char *device, char *why, size_t why_size);
 int kmod_open(struct tm_thread *t, const char *device);
 
 /*
- * operate() of a device's workload: until the batch of samples is full,
- * calls ioctl(fd, request, run), where `run` is the first member of the
- * request's struct, whose other members are already set. A signal that
- * interrupts a call loses nothing. 0 or what tm_fail() returned.
+ * For setup(): a descriptor for each initiator, (*fds)[t->index]: where calls
+ * on one wait for each other. 0, or what tm_fail() returned; kmod_close_each()
+ * in either case. fds may be NULL there.
  */
+int kmod_open_each(struct tm_thread *t, const char *device, int **fds);
+void kmod_close_each(int *fds, unsigned int count);
+
+/* A bitmap of CPUs as devices take it. */
+enum { KMOD_MASK_BYTES = 1024 };
+
+void kmod_mask_add(unsigned char mask[KMOD_MASK_BYTES], unsigned int cpu);
+/* Sets the responders' CPUs in `mask`, which is cleared first. From setup() on. */
+void kmod_mask_responders(const struct tm_thread *t, unsigned char mask[KMOD_MASK_BYTES]);
+
+/*
+ * One call: ioctl(fd, request, run), where `run` is the first member of the
+ * request's struct, whose other members are already set, for the samples that
+ * the batch still wants, `batch` at most. A signal that interrupts it loses
+ * nothing. 0 or what tm_fail() returned.
+ */
+int kmod_call(struct tm_thread *t, int fd, unsigned long request, struct tm_kmod_run *run,
+	      uint32_t batch);
+
+/* operate() of a device's workload: such calls until the batch of samples is full. */
 int kmod_operate(struct tm_thread *t, int fd, unsigned long request, struct tm_kmod_run *run,
 		 uint32_t batch);
 

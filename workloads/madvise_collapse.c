@@ -44,10 +44,7 @@ static const struct tm_param collapse_params[] = {
 
 static int collapse_probe(char *why, size_t why_size)
 {
-	if (!madvise(NULL, 0, MADV_COLLAPSE))
-		return 0;
-	snprintf(why, why_size, "this kernel has no MADV_COLLAPSE (Linux 6.1)");
-	return -ENOTSUP;
+	return pages_check_advice(MADV_COLLAPSE, "MADV_COLLAPSE (Linux 6.1)", why, why_size);
 }
 
 static int collapse_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)

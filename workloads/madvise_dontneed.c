@@ -32,6 +32,11 @@ static const struct tm_param dontneed_params[] = {
 	{.name = NULL},
 };
 
+static int dontneed_probe(char *why, size_t why_size)
+{
+	return pages_check_advice(MADV_DONTNEED, "MADV_DONTNEED", why, why_size);
+}
+
 static int dontneed_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
 	return pages_check(c, c->values[KIND], c->values[BACKING], c->values[PAGES], why, why_size);
@@ -122,6 +127,7 @@ const struct tm_workload tm_workload_madvise_dontneed = {
 	.flushes = "tlb_finish_mmu",
 	.gate = TM_GATE_EVERY,
 	.params = dontneed_params,
+	.probe = dontneed_probe,
 	.probe_cell = dontneed_probe_cell,
 	.knobs = dontneed_knobs,
 	.setup = pages_set_new,

@@ -34,6 +34,11 @@ static const struct tm_param free_params[] = {
 	{.name = NULL},
 };
 
+static int free_probe(char *why, size_t why_size)
+{
+	return pages_check_advice(MADV_FREE, "MADV_FREE (Linux 4.5)", why, why_size);
+}
+
 static int free_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
 	return pages_check(c, c->values[KIND], PAGES_ANON, c->values[PAGES], why, why_size);
@@ -140,6 +145,7 @@ const struct tm_workload tm_workload_madvise_free = {
 	.flushes = "tlb_finish_mmu",
 	.gate = TM_GATE_EVERY,
 	.params = free_params,
+	.probe = free_probe,
 	.probe_cell = free_probe_cell,
 	.setup = pages_set_new,
 	.prepare = free_prepare,

@@ -49,11 +49,7 @@ static enum pages_backing backing_of(const struct tm_cell_args *c)
 
 static int pageout_probe(char *why, size_t why_size)
 {
-	/* Of nothing: it is the advice that is asked about. */
-	if (!madvise(NULL, 0, MADV_PAGEOUT))
-		return 0;
-	snprintf(why, why_size, "this kernel has no MADV_PAGEOUT (Linux 5.4)");
-	return -ENOTSUP;
+	return pages_check_advice(MADV_PAGEOUT, "MADV_PAGEOUT (Linux 5.4)", why, why_size);
 }
 
 static uint64_t swap_free_kib(void)

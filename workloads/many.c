@@ -39,7 +39,11 @@ static const struct tm_param many_params[] = {
 
 static int many_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
-	return pages_check(c, PAGES_4K, PAGES_SHARED, MANY_PAGES, why, why_size);
+	int rc = 0;
+
+	if (c->values[CALL] == CALL_DONTNEED)
+		rc = pages_check_advice(MADV_DONTNEED, "MADV_DONTNEED", why, why_size);
+	return rc ? rc : pages_check(c, PAGES_4K, PAGES_SHARED, MANY_PAGES, why, why_size);
 }
 
 static int many_prepare(struct tm_thread *t, void *state)

@@ -7,10 +7,14 @@
 bool oracle_next(struct oracle *o, size_t bytes)
 {
 	size_t pages = bytes / o->stride;
+	struct timespec now;
 
 	if (o->rounds == o->v->rounds)
 		return false;
-	if (o->rounds >= 2 && o->rounds * bytes >= ORACLE_MOST_BYTES)
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!o->rounds)
+		o->end = now.tv_sec + ORACLE_MOST_SECONDS;
+	if (o->rounds >= 2 && (now.tv_sec > o->end || o->rounds * bytes >= ORACLE_MOST_BYTES))
 		return false;
 	o->rounds++;
 	oracle_renew(o);

@@ -19,16 +19,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <tlbmark/workload.h>
 
 enum { ORACLE_PICKS = 8 };
 
 /*
- * A call of verify() goes through at most this much memory, but makes two
- * rounds at least: large mappings take seconds each. v->checks tells.
+ * A call of verify() goes through at most this much memory and begins no round
+ * after this time, but makes two rounds at least: large mappings take seconds
+ * each, and so do responders on a guest's CPUs that are rarely on a real one.
+ * v->checks tells.
  */
 #define ORACLE_MOST_BYTES (UINT64_C(2) << 30)
+#define ORACLE_MOST_SECONDS 5
 
 enum oracle_see {
 	ORACLE_STAMP, /* the stamps of now */
@@ -40,6 +44,7 @@ struct oracle {
 	struct tm_thread *t;
 	struct tm_verdict *v;
 	uint64_t rounds; /* begun so far */
+	time_t end;	 /* no round begins after it; CLOCK_MONOTONIC */
 	uint64_t epoch;	 /* of the stamps; begins with 1, so a stamp is never zero */
 	size_t stride;	 /* between two pages that may be picked */
 	size_t picks;

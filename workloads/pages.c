@@ -119,6 +119,15 @@ static bool thp_allowed(void)
 	return read_line(THP "enabled", line, sizeof(line)) && !strstr(line, "[never]");
 }
 
+static bool memory_files(void)
+{
+	int fd = memfd_create("tlbmark", MFD_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || errno != ENOSYS;
+}
+
 static int check_kind(enum pages_kind kind, enum pages_backing backing, char *why, size_t why_size)
 {
 	const char *reason = NULL;
@@ -133,6 +142,8 @@ static int check_kind(enum pages_kind kind, enum pages_backing backing, char *wh
 			 "echo madvise >" THP "enabled";
 	else if (kind == PAGES_HUGETLB && !pages_kind_bytes(kind))
 		reason = "this kernel has no hugetlb pages";
+	else if (backing == PAGES_SHARED && !memory_files())
+		reason = "this kernel has no memfd_create(2) (CONFIG_MEMFD_CREATE)";
 	if (!reason)
 		return 0;
 	snprintf(why, why_size, "%s", reason);
@@ -150,6 +161,15 @@ static int check_room(const struct tm_cell_args *cell, enum pages_kind kind, uin
 	bytes = all * pages_kind_bytes(kind);
 	/* Page tables, page structures of a huge page that is split. */
 	return room_check("", bytes + bytes / 256, why, why_size);
+}
+
+int pages_check_advice(int advice, const char *name, char *why, size_t why_size)
+{
+	if (!madvise(NULL, 0, advice))
+		return 0;
+	snprintf(why, why_size, "this kernel has no %s",
+		 errno == ENOSYS ? "madvise(2) (CONFIG_ADVISE_SYSCALLS)" : name);
+	return -ENOTSUP;
 }
 
 int pages_check(const struct tm_cell_args *cell, enum pages_kind kind, enum pages_backing backing,
@@ -339,9 +359,9 @@ int pages_populate(struct tm_thread *t, char *at, size_t bytes, size_t page_byte
 {
 	if (!madvise(at, bytes, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ))
 		return 0;
-	if (errno != EINVAL)
+	if (errno != EINVAL && errno != ENOSYS)
 		return tm_fail(t, -errno, "populating %zu bytes", bytes);
-	/* Linux before 5.14. */
+	/* Linux before 5.14, or without CONFIG_ADVISE_SYSCALLS. */
 	for (size_t i = 0; i < bytes; i += page_bytes) {
 		if (write)
 			*(volatile char *)(at + i) = 0;

@@ -91,6 +91,12 @@ int pages_check(const struct tm_cell_args *cell, enum pages_kind kind, enum page
 		uint64_t count, char *why, size_t why_size);
 
 /*
+ * Does madvise(2) know `advice`? 0, or -ENOTSUP with the reason in why, which
+ * calls it `name` ("MADV_PAGEOUT (Linux 5.4)"). Asks about nothing's pages.
+ */
+int pages_check_advice(int advice, const char *name, char *why, size_t why_size);
+
+/*
  * For knobs(): asks for the huge pages that are missing, or for huge pages in
  * shared memory. What is refused here, pages_open() finds missing and says so.
  * Returns 0.

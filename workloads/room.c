@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "room.h"
 
@@ -182,15 +183,33 @@ out:
 	fclose(f);
 }
 
+static int read_machine(const char *root, uint64_t *available_bytes, uint64_t *total_bytes)
+{
+	struct sysinfo s;
+
+	if (read_keyed(root, "/proc", "meminfo", "MemAvailable:", available_bytes) &&
+	    read_keyed(root, "/proc", "meminfo", "MemTotal:", total_bytes)) {
+		*available_bytes *= 1024;
+		*total_bytes *= 1024;
+		return 0;
+	}
+	/* A kernel without /proc: what is free, without the page cache, so less. */
+	if (*root || sysinfo(&s))
+		return -ENOENT;
+	*available_bytes = (uint64_t)s.freeram * s.mem_unit;
+	*total_bytes = (uint64_t)s.totalram * s.mem_unit;
+	return 0;
+}
+
 int room_read(const char *root, struct room *out)
 {
-	uint64_t available_kib, total_kib;
+	uint64_t available_bytes, total_bytes;
+	int rc = read_machine(root, &available_bytes, &total_bytes);
 
 	memset(out, 0, sizeof(*out));
-	if (!read_keyed(root, "/proc", "meminfo", "MemAvailable:", &available_kib) ||
-	    !read_keyed(root, "/proc", "meminfo", "MemTotal:", &total_kib))
-		return -ENOENT;
-	tighten(out, available_kib * 1024, total_kib * 1024, "this machine");
+	if (rc)
+		return rc;
+	tighten(out, available_bytes, total_bytes, "this machine");
 	tighten_by_hierarchy(out, root, false);
 	tighten_by_hierarchy(out, root, true);
 	return 0;

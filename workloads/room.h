@@ -22,8 +22,9 @@ struct room {
 /*
  * The tightest of the machine's MemAvailable and of every memory cgroup
  * (version 1 and 2) from ours up to the root. `root` is put before every path
- * read: "" for this machine. Any thread. 0, or -errno when MemAvailable
- * cannot be read; cgroups that cannot be read do not limit.
+ * read: "" for this machine, where sysinfo(2) stands in for a missing /proc.
+ * Any thread. 0, or -errno when MemAvailable cannot be read; cgroups that
+ * cannot be read do not limit.
  */
 int room_read(const char *root, struct room *out);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Everything that depends on the processor architecture: reading the counter
- * that all CPUs of a machine share, and pausing in a spin loop.
+ * that all CPUs of a machine share, pausing in a spin loop, and a loop of a
+ * known number of instructions.
  *
  * x86-64 reads the TSC, aarch64 the virtual counter CNTVCT_EL0. A value is in
  * ticks; tm_clock_calibrate() (bench/clock.h) tells how many make a second.
@@ -53,6 +54,12 @@ static inline void tm_relax(void)
 	__asm__ __volatile__("pause" ::: "memory");
 }
 
+/* Executes 2 x turns instructions, turns >= 1. */
+static inline void tm_count_down(uint64_t turns)
+{
+	__asm__ __volatile__("1:\tdec %0\n\tjnz 1b" : "+r"(turns) : : "cc");
+}
+
 #elif defined(__aarch64__)
 
 #define TM_ARCH_NAME "aarch64"
@@ -82,6 +89,11 @@ static inline uint64_t tm_ticks_end(void)
 static inline void tm_relax(void)
 {
 	__asm__ __volatile__("yield" ::: "memory");
+}
+
+static inline void tm_count_down(uint64_t turns)
+{
+	__asm__ __volatile__("1:\tsubs %0, %0, #1\n\tb.ne 1b" : "+r"(turns) : : "cc");
 }
 
 #else

@@ -30,7 +30,8 @@ _Static_assert(sizeof(struct tm_sample) == 32, "tm_sample is ABI");
 
 /*
  * The devices are /dev/tlbmark-NAME, one a module tlbmark_NAME. Opening one
- * takes CAP_SYS_ADMIN (EPERM without).
+ * takes CAP_SYS_ADMIN (EPERM without), and on x86 a processor that has RDTSCP
+ * (EOPNOTSUPP).
  *
  * A request that times operations begins with struct tm_kmod_run. It does
  * `operations` of them, one after the other, in the caller's context: an

@@ -43,7 +43,7 @@
 #include <tlbmark/arch.h>
 #include <tlbmark/uapi.h>
 
-enum { TM_MAX_PARAMS = 8 };
+enum { TM_MAX_PARAMS = 8, TM_MAX_COUNTERS = 12 };
 
 /* What a workload needs; shown by `list`, checked before probe() is asked. */
 enum tm_needs {
@@ -83,6 +83,12 @@ struct tm_param {
 	const char *def;	    /* the value when nothing is said */
 	const char *plan;	    /* swept in the default plan; NULL: def */
 	const char *full;	    /* swept with --full; NULL: plan */
+	/*
+	 * The value that the others are compared with, as text; NULL: none. The
+	 * table then says by how much a row differs from the one that has it and is
+	 * the same otherwise.
+	 */
+	const char *reference;
 };
 
 struct tm_workload;
@@ -168,6 +174,22 @@ static inline void tm_end(struct tm_thread *t, uint32_t pages)
 int tm_fail(struct tm_thread *t, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * Adds to the workload's counter `index` what the operation that tm_end() or
+ * tm_commit() stored last did. Kept if that operation is: not of the warm-up.
+ * Any initiator.
+ */
+void tm_count(struct tm_thread *t, unsigned int index, uint64_t value);
+
+/*
+ * One look at a translation that was taken away age_ns before: is it stale, that
+ * is, still used? Becomes the metrics `stale` and `gone`, and with many looks
+ * of several ages the share that is stale at time t. Kept as for tm_count().
+ * First initiator only.
+ */
+void tm_look(struct tm_thread *t, uint64_t age_ns, bool stale);
+void tm_look_ticks(struct tm_thread *t, uint64_t age_ticks, bool stale);
+
 /* Reproducible numbers, from the cell's seed; one stream a thread. */
 uint64_t tm_random(struct tm_thread *t);
 
@@ -228,6 +250,12 @@ struct tm_workload {
 	enum tm_gate gate;
 	/* Where it depends on the parameters; NULL: gate. Ask tm_gate(). */
 	enum tm_gate (*gate_of)(const struct tm_cell_args *);
+	/*
+	 * For workloads that flush kernel addresses: how many such flushes the
+	 * kernel's source predicts for an operation, which is told beside what was
+	 * seen. NULL: nothing is predicted.
+	 */
+	double (*kernel_flushes_per_op)(const struct tm_cell_args *);
 	bool kernel_range; /* it flushes kernel addresses, which tlb:tlb_flush does not tell */
 	bool floor;	   /* a baseline: always planned, printed first */
 	bool no_control;   /* responders change nothing or are initiators */
@@ -238,7 +266,16 @@ struct tm_workload {
 	 * part of it and do not make it disturbed.
 	 */
 	bool switches;
+	/*
+	 * Responders run in another process, whatever their state: it is what
+	 * happens to others that counts, and a foreign control would be the same.
+	 */
+	bool foreign;
+	const char *state;	       /* of the responders where --state says none; NULL: spin */
 	const struct tm_param *params; /* ends with a NULL name; may be NULL */
+	/* Names of what it counts itself, at most TM_MAX_COUNTERS, NULL-terminated; may be NULL.
+	 * Stored keys. tm_count() adds to them. */
+	const char *const *counters;
 
 	/* Can it run here at all? 0, or -errno with the reason in why. May be NULL. */
 	int (*probe)(char *why, size_t why_size);

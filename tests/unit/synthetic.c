@@ -7,16 +7,24 @@
 
 static const char *const kinds[] = {"4k", "thp", NULL};
 static const struct tm_param munmap_params[] = {
-	{.name = "pages", .unit = "pages", .kind = TM_PARAM_UINT, .min = 1, .max = 512, .def = "1"},
+	{.name = "pages",
+	 .unit = "pages",
+	 .kind = TM_PARAM_UINT,
+	 .min = 1,
+	 .max = 512,
+	 .def = "1",
+	 .reference = "1"},
 	{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = kinds, .def = "4k"},
 	{.name = NULL},
 };
+static const char *const munmap_counters[] = {"zapped", "skipped", NULL};
 const struct tm_workload synthetic_munmap = {
 	.name = "munmap",
 	.op = "munmap() of the range",
 	.flushes = "flush_tlb_mm_range",
 	.gate = TM_GATE_EVERY,
 	.params = munmap_params,
+	.counters = munmap_counters,
 };
 const struct tm_workload synthetic_null = {
 	.name = "null",
@@ -97,6 +105,7 @@ static void fill_counts(struct synthetic *s)
 	r->tlb_interrupts = flushes ? s->ops : 0;
 	r->call_interrupts = hit ? s->ops * s->responders : 0;
 	r->resident_peak_kib = 4096;
+	r->counter[0] = s->ops * s->pages;
 	r->probe_kind = TM_PROBE_BPF;
 	r->probe.has_columns = 1;
 	r->probe.has_ranges = r->probe.has_functions = r->probe.has_events = 1;

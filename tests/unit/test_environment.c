@@ -282,6 +282,29 @@ static void test_backends(void **state)
 	}
 }
 
+static void test_items(void **state)
+{
+	static const struct {
+		const char *list, *wanted;
+	} cases[] = {
+		{NULL, "null"},
+		{"quiet xtlbmark.lab=a:1", "null"},
+		{"tlbmark.lab=", "{}"},
+		{"quiet tlbmark.lab=kernel:6.12.3-1~deb12u1,odd,x: b:2\n",
+		 "{\"kernel\": \"6.12.3-1~deb12u1\", \"x\": \"\"}"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *items = tm_json_items(cases[i].list, "tlbmark.lab=");
+		char *text = json_dumps(items, JSON_ENCODE_ANY | JSON_SORT_KEYS);
+
+		assert_string_equal(text, cases[i].wanted);
+		free(text);
+		json_decref(items);
+	}
+}
+
 static void test_text_helpers(void **state)
 {
 	char buf[32];
@@ -335,6 +358,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_empty, teardown),
 		cmocka_unit_test_teardown(test_compressed_config, teardown),
 		cmocka_unit_test(test_backends),
+		cmocka_unit_test(test_items),
 		cmocka_unit_test_teardown(test_text_helpers, teardown),
 		cmocka_unit_test(test_live),
 	};

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "bench/fold.h"
+#include "bench/interruptions.h"
 #include "bench/tlb_bpf.h"
 
 enum { OPS = 4, FIRST = 1000, STEP = 1000, LENGTH = 400 };
@@ -155,7 +156,7 @@ static void test_probe_disturbance(void **state)
 static void test_own_switches(void **state)
 {
 	const struct tm_tick_event here[] = {{1100, TM_EVENT_DISTURB, TM_DISTURB_SWITCH},
-					     {2100, TM_EVENT_DISTURB, TM_DISTURB_IPI},
+					     {2100, TM_EVENT_DISTURB, TM_DISTURB_RESCHEDULE},
 					     {3100, TM_EVENT_DISTURB, TM_DISTURB_TIMER}};
 	struct world w;
 
@@ -370,6 +371,34 @@ static void test_raw_samples(void **state)
 	tm_result_free(r);
 }
 
+/* Whatever the operations: which gaps have a cause, and which interrupts were seen. */
+static void test_causes_of_gaps(void **state)
+{
+	const struct tm_gap gaps[] = {{1000, 1100}, {1120, 1200}, {2000, 2100}, {3000, 3100}};
+	const struct tm_tick_event events[] = {
+		{500, TM_EVENT_DISTURB, TM_CAUSE_TIMER}, /* in none */
+		{1010, TM_EVENT_ENTRY, 0},
+		{1090, TM_EVENT_EXIT, 0},
+		{1125, TM_EVENT_DISTURB, TM_CAUSE_DEVICE}, /* the second gap's, near the first */
+		{2500, TM_EVENT_DISTURB, TM_CAUSE_SWITCH}, /* no interrupt */
+		{3105, TM_EVENT_ENTRY, 0},		   /* just behind the fourth */
+		{4000, TM_EVENT_ENTRY, 0},		   /* in none */
+	};
+	struct tm_responder_result exact = {0}, vague = {0}, bare = {0};
+
+	(void)state;
+	tm_interruptions_match(&exact, gaps, 4, events, 7, 0);
+	assert_int_equal(exact.gaps_unexplained, 2);
+	assert_int_equal(exact.interrupts_unseen, 3);
+	tm_interruptions_match(&vague, gaps, 4, events, 7, 50);
+	assert_int_equal(vague.gaps_unexplained, 1);
+	assert_int_equal(vague.interrupts_unseen, 2);
+	tm_interruptions_match(&bare, gaps, 0, events, 7, 0);
+	tm_interruptions_match(&bare, gaps, 4, NULL, 0, 0);
+	assert_int_equal(bare.gaps_unexplained, 4);
+	assert_int_equal(bare.interrupts_unseen, 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +414,7 @@ int main(void)
 		cmocka_unit_test(test_two_responders),
 		cmocka_unit_test(test_unarmed),
 		cmocka_unit_test(test_batches_add_up),
+		cmocka_unit_test(test_causes_of_gaps),
 		cmocka_unit_test(test_raw_samples),
 	};
 

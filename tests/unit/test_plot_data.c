@@ -597,6 +597,37 @@ static void test_heatmap(void **state)
 	assert_true(p->x.low == -0.5 && p->x.high == 1.5);
 }
 
+/* Stale up to 10 ms and gone from 20 ms on, a look a millisecond. */
+static void test_stale(void **state)
+{
+	static const char *const names[] = {"stale", "gone"};
+	struct fixture *f = *state;
+	const struct tm_panel *p;
+	json_t *metrics;
+
+	add_run(f->records, &(struct run){.pages = 1, .op_ns = 1000});
+	metrics = json_object_get(json_array_get(f->records, 0), "metrics");
+	for (int k = 0; k < 2; k++) {
+		struct tm_hist *h = tm_hist_new(TM_HIST_FINE);
+		char *text;
+
+		for (uint64_t ms = 1; ms <= 10; ms++)
+			tm_hist_record(h, (ms + (k ? 19 : 0)) * 1000000);
+		text = tm_hist_encode(h);
+		json_object_set_new(metrics, names[k], json_pack("{s:s}", "histogram", text));
+		free(text);
+		free(h);
+	}
+	assert_int_equal(build(f, "stale")->count, 1);
+	p = f->figure.panels;
+	near_to(p->mark, 15e-3);
+	assert_int_equal(p->series[0].count, 4);
+	near_to(p->series[0].points[1].v[0], 10e-3);
+	assert_true(p->series[0].points[1].v[1] == 100 && p->series[0].points[2].v[1] == 0);
+	near_to(p->series[0].points[2].v[0], 20e-3);
+	assert_true(p->series[1].points[0].v[1] == 100 && p->series[1].points[0].v[2] < 70);
+}
+
 static void test_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -665,6 +696,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_split_in_shares, begin, end),
 		cmocka_unit_test_setup_teardown(test_split_pages, begin, end),
 		cmocka_unit_test_setup_teardown(test_heatmap, begin, end),
+		cmocka_unit_test_setup_teardown(test_stale, begin, end),
 		cmocka_unit_test_setup_teardown(test_nothing, begin, end),
 	};
 

@@ -29,7 +29,7 @@ enum {
 	ATTEMPTS = 5,
 	NOBODY = 65534,
 	EVENTS = 32768,
-	OPEN_NS = 2000000000
+	OPEN_NS = 5000000000
 };
 
 static unsigned int cpus[CPU_SETSIZE], cpu_count;

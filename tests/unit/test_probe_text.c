@@ -52,6 +52,46 @@ static void test_interrupts(void **state)
 	assert_int_equal(sum, 6);
 }
 
+/* CPU 1 is offline: columns are not CPU numbers. */
+static void test_interrupts_of_cpus(void **state)
+{
+	static const char text[] =
+		"           CPU0       CPU2       CPU10\n"
+		"  9:          7          8          9   IO-APIC   9-fasteoi acpi\n"
+		" 24:          1          0          2  IO-APIC   5-edge  2 TLB:\n"
+		"NMI:          1          5          1   Non-maskable interrupts\n"
+		"LOC:      16567      19361          1   Local timer interrupts\n"
+		"PMI:          1          5          1   Performance monitoring interrupts\n"
+		"IWI:          1          6          1   IRQ work interrupts\n"
+		"RTR:          1        500          0   APIC ICR read retries\n"
+		"RES:          1          4          1   Rescheduling interrupts\n"
+		"CAL:         10         20         30   Function call interrupts\n"
+		"TLB:          1          2          3   TLB shootdowns\n"
+		"TRM:          0          9          0   Thermal event interrupts\n"
+		"MCP:          7         77          7   Machine check polls\n"
+		"ERR:         12\n"
+		"MIS:          3\n";
+	static const int64_t of_10[TM_LINES] = {30, 1, 11, 1, 1, 1, 0};
+	static const int64_t of_2[TM_LINES] = {20, 19361, 8, 4, 6, 5, 9};
+	static const unsigned int cpus[] = {10, 2}, offline[] = {1};
+	int64_t lines[2][TM_LINES] = {{0}};
+
+	(void)state;
+	for (int sign = 1; sign >= -1; sign -= 2) {
+		FILE *f = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+
+		assert_non_null(f);
+		assert_int_equal(tm_interrupts_parse_cpus(f, cpus, 2, sign, lines), 0);
+		for (int l = 0; l < TM_LINES; l++) {
+			assert_int_equal(lines[0][l], sign > 0 ? of_10[l] : 0);
+			assert_int_equal(lines[1][l], sign > 0 ? of_2[l] : 0);
+		}
+		rewind(f);
+		assert_int_equal(tm_interrupts_parse_cpus(f, offline, 1, 1, lines), -ENOENT);
+		fclose(f);
+	}
+}
+
 static void test_interrupts_of_many_cpus(void **state)
 {
 	enum { CPUS = 4096 };
@@ -198,9 +238,13 @@ static void test_kind_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_interrupts), cmocka_unit_test(test_interrupts_of_many_cpus),
-		cmocka_unit_test(test_possible),   cmocka_unit_test(test_format),
-		cmocka_unit_test(test_symbols),	   cmocka_unit_test(test_tally),
+		cmocka_unit_test(test_interrupts),
+		cmocka_unit_test(test_interrupts_of_cpus),
+		cmocka_unit_test(test_interrupts_of_many_cpus),
+		cmocka_unit_test(test_possible),
+		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_symbols),
+		cmocka_unit_test(test_tally),
 		cmocka_unit_test(test_kind_names),
 	};
 

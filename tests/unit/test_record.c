@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "bench/plan.h"
 #include "synthetic.h"
 
 static const json_t *at(const json_t *record, const char *path)
@@ -20,6 +21,14 @@ static const json_t *at(const json_t *record, const char *path)
 		record = json_object_get(record, key);
 	free(copy);
 	return record;
+}
+
+/* Of the first element of a list. */
+static json_int_t integer(const json_t *record, const char *list, const char *path)
+{
+	const json_t *v = at(json_array_get(json_object_get(record, list), 0), path);
+
+	return json_is_integer(v) ? json_integer_value(v) : -1;
 }
 
 static double number(const json_t *record, const char *path)
@@ -109,8 +118,19 @@ static void figures_are_in_their_place(void **state)
 	assert_int_equal(json_array_size(at(r, "responders")), 1);
 	assert_true(json_is_null(at(r, "verify")));
 	assert_true(json_is_null(at(r, "background")));
+	assert_int_equal(number(r, "cell.references.pages"), 1);
+	assert_int_equal(json_object_size(at(r, "cell.references")), 1);
+	assert_int_equal(number(r, "counters.zapped"), 512 * 20000);
+	assert_true(json_is_integer(at(r, "counters.skipped")));
+	assert_int_equal(json_object_size(at(r, "counters")), 2);
 	json_decref(r);
 	synthetic_free(&s);
+	/* Nothing to compare with and nothing counted: nothing said. */
+	s = (struct synthetic){.workload = &synthetic_null};
+	r = synthetic_good(s);
+	assert_null(at(r, "cell.references"));
+	assert_null(at(r, "counters"));
+	json_decref(r);
 }
 
 static void histograms_come_back(void **state)
@@ -284,6 +304,62 @@ static void the_kernel_bears_out_the_gaps(void **state)
 	synthetic_free(&floor);
 }
 
+static void is_nohz_full(const struct synthetic *s, const char *cpus)
+{
+	json_object_set_new(json_object_get(s->input.environment, "cpu"), "nohz_full",
+			    json_string(cpus));
+}
+
+/* Gaps, probe and /proc/interrupts of an isolated CPU, and a warning where two differ. */
+static void three_counts_of_interruptions(void **state)
+{
+	struct synthetic s = {.state = TM_STATE_ISOLATED, .ops = 1000};
+	struct tm_responder_result *r;
+	json_t *record;
+
+	(void)state;
+	synthetic_make(&s);
+	r = tm_result_responders(s.result);
+	assert_warning(&s, "CPU 1 is isolated, but not NOHZ_FULL");
+	is_nohz_full(&s, "(null)");
+	assert_warning(&s, "CPU 1 is isolated, but not NOHZ_FULL");
+	is_nohz_full(&s, "5,0-1,7");
+	assert_warning(&s, NULL);
+	r->have_lines = r->have_faults = true;
+	r->line[TM_LINE_CALL] = r->probe.handlers[1] = 1000;
+	r->line[TM_LINE_TIMER] = 9;
+	r->line[TM_LINE_NMI] = 50; /* no probe sees those */
+	r->probe.cause[TM_CAUSE_TIMER][0] = 4;
+	r->probe.cause[TM_CAUSE_TIMER][1] = 5;
+	r->probe.cause[TM_CAUSE_SWITCH][1] = 500; /* no interrupt */
+	strcpy(r->probe.function[0].name, "do_kernel_range_flush");
+	r->probe.function[0].calls[1] = 1000;
+	assert_warning(&s, NULL);
+	record = synthetic_record(&s);
+	r->line[TM_LINE_CALL] = 1011;
+	assert_warning(&s, "CPU 1: the probe counted 1000 function-call interrupts,"
+			   " /proc/interrupts 1011");
+	r->line[TM_LINE_CALL] = 1000;
+	r->line[TM_LINE_TIMER] = 40;
+	assert_warning(&s, "CPU 1: the probe counted 1009 interrupts, /proc/interrupts 1040");
+	r->line[TM_LINE_TIMER] = 9;
+	r->interrupts_unseen = 10;
+	assert_warning(&s, NULL);
+	r->interrupts_unseen = 11;
+	assert_warning(&s, "11 of 1009 interrupts lie in no gap");
+	r->interrupts_unseen = 0;
+	r->faults = 1;
+	assert_warning(&s, "page faults interrupted it 1 times");
+	s.cell.state = TM_STATE_SPIN;
+	assert_warning(&s, NULL);
+	assert_int_equal(integer(record, "responders", "functions.do_kernel_range_flush.in"), 1000);
+	assert_int_equal(integer(record, "responders", "causes.timer.out"), 4);
+	assert_int_equal(integer(record, "responders", "interrupts.nmi"), 50);
+	assert_int_equal(integer(record, "responders", "handlers.in"), 1000);
+	json_decref(record);
+	synthetic_free(&s);
+}
+
 static void controls_must_be_quiet(void **state)
 {
 	struct synthetic s = {.role = TM_ROLE_CONTROL_FOREIGN, .ops = 10000};
@@ -455,6 +531,7 @@ int main(void)
 		cmocka_unit_test(the_gate),
 		cmocka_unit_test(several_initiators),
 		cmocka_unit_test(the_kernel_bears_out_the_gaps),
+		cmocka_unit_test(three_counts_of_interruptions),
 		cmocka_unit_test(controls_must_be_quiet),
 		cmocka_unit_test(unarmed_or_none),
 		cmocka_unit_test(failures_and_stale_translations),

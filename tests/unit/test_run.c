@@ -233,6 +233,36 @@ static void test_responders(void **unused)
 	}
 }
 
+/* Everything as often as it was asked for, and nobody looks for gaps. */
+static void test_deterministic(void **unused)
+{
+	static const enum tm_state states[] = {TM_STATE_NONE, TM_STATE_SPIN, TM_STATE_TOUCH,
+					       TM_STATE_KERNEL, TM_STATE_FOREIGN};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		bool any = states[i] != TM_STATE_NONE;
+		struct tm_cell c;
+		struct tm_result *r;
+
+		if (any && tm_topo_cpus(topo) < 2)
+			return;
+		c = cell_of(&protects, states[i], 1, any);
+		c.deterministic = true;
+		c.verify = any && states[i] != TM_STATE_FOREIGN;
+		r = run(&c, TIMEOUT_MS);
+		assert_int_equal(r->error, 0);
+		assert_int_equal(r->ops, OPS);
+		assert_int_equal(r->raw_count, OPS);
+		assert_int_equal(r->warmup_ops, 32);
+		assert_int_equal(r->deliveries_expected, 0);
+		assert_int_equal(r->verified, c.verify);
+		assert_int_equal(r->verdict.violations, c.verify ? 1 : 0); /* the lie */
+		assert_int_equal(tm_result_hist(r, TM_METRIC_STOLEN)->count, 0);
+		tm_result_free(r);
+	}
+}
+
 /* Neither a sleeping responder nor one in another process gets any. */
 static void test_controls(void **unused)
 {
@@ -371,7 +401,7 @@ int main(void)
 		cmocka_unit_test(test_duration),   cmocka_unit_test(test_initiators),
 		cmocka_unit_test(test_responders), cmocka_unit_test(test_controls),
 		cmocka_unit_test(test_verify),	   cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_cancel),	   cmocka_unit_test(test_deterministic),
 	};
 
 	return cmocka_run_group_tests_name("run", tests, open_all, close_all);

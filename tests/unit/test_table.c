@@ -319,6 +319,59 @@ static void the_control_with_enough_pairs(void **state)
 	assert_control(4, 0, 0, 0, 0, NULL, 0);
 }
 
+/* pages=1 is the reference: of the row with as many responders, where runs count. */
+static void rows_against_their_reference(void **state)
+{
+	struct tm_rows *rows = make_rows();
+	const struct tm_row *huge = row_of(rows, FAR), *few = row_of(rows, FEW);
+
+	(void)state;
+	assert_string_equal(huge->reference, "pages=1");
+	assert_float_equal(huge->reference_ns.value,
+			   huge->op_p50_ns - row_of(rows, GOOD)->op_p50_ns, 2000);
+	assert_int_equal(huge->reference_ns.pairs, 6);
+	assert_true(huge->reference_ns.low < huge->reference_ns.value &&
+		    huge->reference_ns.value < huge->reference_ns.high);
+	assert_int_equal(few->reference_ns.pairs, 3);
+	assert_true(few->reference_ns.level <= 0);
+	assert_null(row_of(rows, GOOD)->reference);
+	assert_null(row_of(rows, UNDELIVERED)->reference);
+	assert_null(row_of(rows, MEMBARRIER)->reference);
+	tm_rows_free(rows);
+}
+
+/* pages=8 of row 1, beside a row with pages=1 that is `other` and has that `kind`. */
+static bool has_reference(struct synthetic other, const char *kind)
+{
+	json_t *session = json_array(), *record;
+	struct tm_rows *rows;
+	bool has;
+	size_t i;
+
+	append_row(session, other, 6);
+	json_array_foreach(session, i, record)
+	{
+		json_object_set_new(json_object_get(json_object_get(record, "cell"), "parameters"),
+				    "kind", json_string(kind));
+	}
+	append_row(session, (struct synthetic){.row = 1, .pages = 8}, 6);
+	assert_int_equal(tm_rows_build(session, &rows, why, sizeof(why)), 0);
+	has = row_of(rows, 1)->reference;
+	tm_rows_free(rows);
+	json_decref(session);
+	return has;
+}
+
+static void a_reference_is_the_same_otherwise(void **state)
+{
+	(void)state;
+	assert_true(has_reference((struct synthetic){.pages = 1}, "4k"));
+	assert_false(has_reference((struct synthetic){.pages = 1}, "thp"));
+	assert_false(has_reference((struct synthetic){.pages = 2}, "4k"));
+	assert_false(has_reference((struct synthetic){.pages = 1, .responders = 2}, "4k"));
+	assert_false(has_reference((struct synthetic){.pages = 1, .state = TM_STATE_IDLE}, "4k"));
+}
+
 static void takes_no_time(struct synthetic *s)
 {
 	struct tm_hist *op = tm_result_hist(s->result, TM_METRIC_OP);
@@ -582,6 +635,55 @@ static void golden_record_page(void **state)
 	json_decref(session);
 }
 
+/* Two runs, one of them without the probe's word on functions. */
+static void isolated_cpus_have_a_note(void **state)
+{
+	struct tm_table_style style = {.width = TM_TABLE_WIDTH_MIN};
+	json_t *session = json_array();
+	struct tm_rows *rows;
+	char *text = NULL, *newline;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	(void)state;
+	for (unsigned int repeat = 0; repeat < 2; repeat++) {
+		struct synthetic s = {.state = TM_STATE_ISOLATED, .repeat = repeat, .ops = 1000};
+		struct tm_probe_counts *p;
+
+		synthetic_make(&s);
+		p = &tm_result_responders(s.result)->probe;
+		p->handlers[1] = 1000;
+		p->handlers[0] = 30;
+		p->cause[TM_CAUSE_TIMER][0] = 7;
+		p->cause[TM_CAUSE_SWITCH][0] = 9;
+		strcpy(p->function[0].name, "do_sync_core");
+		p->function[0].calls[0] = 30;
+		strcpy(p->function[1].name, "do_kernel_range_flush");
+		p->function[1].calls[1] = 1000;
+		tm_result_responders(s.result)->gaps_unexplained = 3;
+		s.result->probe.has_functions = !repeat;
+		for (int i = 0; i < 1000; i++)
+			tm_hist_record(tm_result_hist(s.result, TM_METRIC_INTERRUPTION), 10000);
+		tm_hist_record(tm_result_hist(s.result, TM_METRIC_INTERRUPTION), 4000000);
+		append(session, &s);
+	}
+	assert_int_equal(tm_rows_build(session, &rows, why, sizeof(why)), 0);
+	json_decref(session);
+	assert_int_equal(tm_table_print(f, rows, TM_TABLE_TEXT, &style), 0);
+	fclose(f);
+	tm_rows_free(rows);
+	while ((newline = strchr(text, '\n')))
+		*newline = ' ';
+	while ((newline = strstr(text, "  ")))
+		memmove(newline, newline + 1, strlen(newline));
+	assert_non_null(strstr(text, "interrupts an operation and isolated CPU: 1.04"
+				     " (function calls 1030, do_kernel_range_flush 1000,"
+				     " do_sync_core 30, timer 14). User code saw 2002"
+				     " interruptions: p50 5.01 us, p99 5.02 us, longest 2.01 ms;"
+				     " of these, 6 that this kernel did not cause."));
+	free(text);
+}
+
 /* Whatever the width, no line is longer, and the same words come. */
 static void lines_fit(void **state)
 {
@@ -643,7 +745,7 @@ static void csv_is_readable(void **state)
 	}
 	assert_false(quoted);
 	assert_int_equal(lines, ROWS + 1);
-	assert_int_equal(expected, 33);
+	assert_int_equal(expected, 40);
 	free(text);
 }
 
@@ -655,6 +757,8 @@ int main(void)
 		cmocka_unit_test(every_run_weighs_the_same),
 		cmocka_unit_test(repeats_are_paired_by_their_number),
 		cmocka_unit_test(the_control_with_enough_pairs),
+		cmocka_unit_test(rows_against_their_reference),
+		cmocka_unit_test(a_reference_is_the_same_otherwise),
 		cmocka_unit_test(medians_of_zero),
 		cmocka_unit_test(a_floor_of_other_repeats),
 		cmocka_unit_test(a_stale_translation_voids_the_row),
@@ -663,6 +767,7 @@ int main(void)
 		cmocka_unit_test(a_damaged_record_is_named),
 		cmocka_unit_test(golden_tables),
 		cmocka_unit_test(golden_record_page),
+		cmocka_unit_test(isolated_cpus_have_a_note),
 		cmocka_unit_test(lines_fit),
 		cmocka_unit_test(numbers),
 		cmocka_unit_test(csv_is_readable),

@@ -26,10 +26,12 @@
 #define TLBMARK_KMOD_DEVICE_H
 
 #include <linux/capability.h>
+#include <linux/cpumask.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
@@ -121,7 +123,8 @@ static inline int tm_loop_next(struct tm_loop *l)
 	if (l->samples && copy_to_user(&l->samples[l->done], &l->now, sizeof(l->now)))
 		return -EFAULT;
 	l->done++;
-	cond_resched();
+	/* A call may last long, and who waits for RCU tasks (BPF, ftrace) waits for it. */
+	cond_resched_tasks_rcu_qs();
 	return tm_loop_more(l) && signal_pending(current) ? -EINTR : 0;
 }
 
@@ -132,9 +135,48 @@ static inline long tm_loop_finish(const struct tm_loop *l, u32 __user *done, int
 	return error;
 }
 
+/*
+ * The caller's bitmap of CPUs, without those that are offline; empty where
+ * there are no bytes. 0, -EINVAL (too long, or a CPU that does not exist) or
+ * -EFAULT.
+ */
+static inline int tm_mask_from_user(struct cpumask *mask, u64 bitmap, u32 bytes, u32 bytes_max)
+{
+	const u8 __user *user = u64_to_user_ptr(bitmap);
+	u32 i;
+
+	cpumask_clear(mask);
+	if (bytes > bytes_max || (!bytes && bitmap))
+		return -EINVAL;
+	for (i = 0; i < bytes; i++) {
+		u8 byte;
+		int bit;
+
+		if (get_user(byte, &user[i]))
+			return -EFAULT;
+		for (bit = 0; bit < 8; bit++) {
+			u32 cpu = i * 8 + bit;
+
+			if (!(byte >> bit & 1))
+				continue;
+			if (cpu >= nr_cpu_ids || !cpu_possible(cpu))
+				return -EINVAL;
+			cpumask_set_cpu(cpu, mask);
+		}
+	}
+	cpumask_and(mask, mask, cpu_online_mask);
+	return 0;
+}
+
 static inline int tm_device_open(struct inode *inode, struct file *file)
 {
-	return capable(CAP_SYS_ADMIN) ? nonseekable_open(inode, file) : -EPERM;
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+#ifdef CONFIG_X86_64
+	if (!boot_cpu_has(X86_FEATURE_RDTSCP)) /* which tm_ticks_end() is made of */
+		return -EOPNOTSUPP;
+#endif
+	return nonseekable_open(inode, file);
 }
 
 static inline long tm_device_info(struct tm_kmod_info __user *user)

@@ -26,36 +26,16 @@ static void tm_ipi_flush_all(void *unused)
 {
 	__flush_tlb_all();
 }
-#endif
 
-/* The caller's CPU mask, without CPUs that are offline. */
-static int tm_ipi_mask(const struct tm_ipi_run *arg, struct cpumask *mask)
+static void tm_ipi_flush_everywhere(void)
 {
-	const u8 __user *user = u64_to_user_ptr(arg->mask);
-	u32 i;
-
-	if (!arg->mask_bytes || arg->mask_bytes > TM_IPI_MASK_BYTES_MAX)
-		return -EINVAL;
-	cpumask_clear(mask);
-	for (i = 0; i < arg->mask_bytes; i++) {
-		u8 byte;
-		int bit;
-
-		if (get_user(byte, &user[i]))
-			return -EFAULT;
-		for (bit = 0; bit < 8; bit++) {
-			u32 cpu = i * 8 + bit;
-
-			if (!(byte >> bit & 1))
-				continue;
-			if (cpu >= nr_cpu_ids || !cpu_possible(cpu))
-				return -EINVAL;
-			cpumask_set_cpu(cpu, mask);
-		}
-	}
-	cpumask_and(mask, mask, cpu_online_mask);
-	return 0;
+	on_each_cpu(tm_ipi_flush_all, NULL, 1);
 }
+#else
+static void tm_ipi_flush_everywhere(void)
+{
+}
+#endif
 
 /*
  * One operation, timed. Without preemption, so that the CPU left out stays the
@@ -63,21 +43,19 @@ static int tm_ipi_mask(const struct tm_ipi_run *arg, struct cpumask *mask)
  */
 static int tm_ipi_once(struct tm_loop *l, u32 how, const struct cpumask *mask)
 {
-	int error = 0, self, target;
+	int error = 0, self = get_cpu(), target;
 
-#ifdef CONFIG_X86
-	if (how == TM_IPI_FLUSH_ALL) {
-		tm_loop_begin(l);
-		on_each_cpu(tm_ipi_flush_all, NULL, 1);
-		tm_loop_end(l, 0);
-		return 0;
-	}
-#endif
-	self = get_cpu();
 	if (how == TM_IPI_ALL)
 		mask = cpu_online_mask;
-	target = cpumask_any_but(mask, self);
-	if (target >= nr_cpu_ids) {
+	/* The mask's CPUs may have gone offline since it was read. */
+	target = cpumask_first_and(mask, cpu_online_mask);
+	if (target == self)
+		target = cpumask_next_and(self, mask, cpu_online_mask);
+	if (how == TM_IPI_FLUSH_ALL) {
+		tm_loop_begin(l);
+		tm_ipi_flush_everywhere();
+		tm_loop_end(l, 0);
+	} else if (target >= nr_cpu_ids) {
 		error = -ENXIO;
 	} else if (how == TM_IPI_SINGLE) {
 		tm_loop_begin(l);
@@ -111,7 +89,7 @@ static long tm_ipi_run(struct tm_ipi_run __user *user)
 	if (!zalloc_cpumask_var(&mask, GFP_KERNEL))
 		return -ENOMEM;
 	if (arg.how == TM_IPI_SINGLE || arg.how == TM_IPI_MASK)
-		error = tm_ipi_mask(&arg, mask);
+		error = tm_mask_from_user(mask, arg.mask, arg.mask_bytes, TM_IPI_MASK_BYTES_MAX);
 	else if (arg.mask || arg.mask_bytes)
 		error = -EINVAL;
 	while (!error && tm_loop_more(&loop)) {
