@@ -69,6 +69,6 @@ void tm_completion(FILE *out);
 
 /* Each last in the file that implements it. */
 extern const struct tm_command tm_command_run, tm_command_list, tm_command_doctor, tm_command_show,
-	tm_command_plot;
+	tm_command_plot, tm_command_lab;
 
 #endif /* TLBMARK_CLI_H */

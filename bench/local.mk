@@ -64,6 +64,7 @@ libtlbmark_core_a_SOURCES = \
 libtlbmark_cli_a_SOURCES = \
 	bench/cli.c \
 	bench/cli.h \
+	bench/cli_lab.c \
 	bench/cli_list.c \
 	bench/cli_plot.c \
 	bench/cli_run.c \

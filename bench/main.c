@@ -12,6 +12,7 @@ const struct tm_command *const tm_commands[] = {
 	&tm_command_doctor,
 	&tm_command_show,
 	&tm_command_plot,
+	&tm_command_lab,
 	NULL,
 };
 

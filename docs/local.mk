@@ -3,6 +3,7 @@ TM_DOCS = \
 	docs/adding-a-workload.md \
 	docs/architecture.md \
 	docs/images/split.png \
+	docs/lab.md \
 	docs/method.md \
 	docs/records.md \
 	docs/status.md
@@ -16,11 +17,12 @@ man_MANS += \
 	docs/man/tlbmark-list.1 \
 	docs/man/tlbmark-doctor.1 \
 	docs/man/tlbmark-show.1 \
-	docs/man/tlbmark-plot.1
+	docs/man/tlbmark-plot.1 \
+	docs/man/tlbmark-lab.1
 docs/man/tlbmark.1: tlbmark$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) docs/man && ./tlbmark --man >$@.tmp && mv $@.tmp $@
 docs/man/tlbmark-run.1 docs/man/tlbmark-list.1 docs/man/tlbmark-doctor.1 \
-docs/man/tlbmark-show.1 docs/man/tlbmark-plot.1: tlbmark$(EXEEXT)
+docs/man/tlbmark-show.1 docs/man/tlbmark-plot.1 docs/man/tlbmark-lab.1: tlbmark$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) docs/man && \
 	./tlbmark --man `basename $@ .1 | sed s/tlbmark-//` >$@.tmp && mv $@.tmp $@
 

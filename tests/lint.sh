@@ -7,10 +7,10 @@
 cd "$top_srcdir" || exit 99
 jobs=$(nproc)
 
-all=$(find bench include plots results tests/unit workloads -name '*.[ch]' \
+all=$(find bench include kernels plots results tests/unit workloads -name '*.[ch]' \
 	! -name registry.c ! -name '*.skel.h' -o -name '*.cc')
 # Kernel modules are read by the kernel's own build only.
-c=$(find bench plots results tests/unit workloads -name '*.c' ! -name '*.bpf.c' \
+c=$(find bench kernels plots results tests/unit workloads -name '*.c' ! -name '*.bpf.c' \
 	! -name registry.c ! -path 'workloads/kmod/*')
 case $TM_LINT in
 *-DHAVE_BPF=1*) ;;
@@ -25,7 +25,7 @@ formatted() {
 tidy() {
 	printf '%s\n' "$c" | xargs -P "$jobs" -I FILE clang-tidy --quiet FILE -- -std=gnu11 \
 		-D_GNU_SOURCE= -DPACKAGE_VERSION='""' -DTM_PKGDATADIR='""' -DTM_PLOTS_DIR='""' \
-		$TM_LINT 2>&1 | grep -v ' warnings\{0,1\} generated\.$' >"$tmp/tidy"
+		-DTM_SOURCE_DIR='""' $TM_LINT 2>&1 | grep -v ' warnings\{0,1\} generated\.$' >"$tmp/tidy"
 	cat "$tmp/tidy"
 	! grep -q . "$tmp/tidy"
 }
@@ -40,7 +40,8 @@ analysed() {
 
 scripts() {
 	shellcheck quickstart .ci/run tests/check-includes tests/run-unit tests/variant &&
-		shellcheck -x -P SCRIPTDIR tests/*.sh
+		shellcheck -x -P SCRIPTDIR tests/*.sh tests/guest/*.sh &&
+		find kernels/lab -type f ! -name '*.c' -exec shellcheck -x -P SCRIPTDIR {} +
 }
 
 # run TOOL FUNCTION

@@ -60,6 +60,7 @@ TM_SYSTEM_TESTS = \
 	tests/errors.sh \
 	tests/gbench.sh \
 	tests/includes.sh \
+	tests/lab.sh \
 	tests/plots.sh \
 	tests/quickstart.sh \
 	tests/restore.sh \
