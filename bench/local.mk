@@ -59,6 +59,7 @@ libtlbmark_core_a_SOURCES = \
 	include/tlbmark/arch.h \
 	include/tlbmark/uapi.h \
 	include/tlbmark/uapi_ipi.h \
+	include/tlbmark/uapi_vmap.h \
 	include/tlbmark/workload.h
 
 libtlbmark_cli_a_SOURCES = \

@@ -6,7 +6,8 @@ TM_DOCS = \
 	docs/lab.md \
 	docs/method.md \
 	docs/records.md \
-	docs/status.md
+	docs/status.md \
+	docs/vmap.md
 EXTRA_DIST += $(TM_DOCS)
 
 # Printed by the program from its own tables, so they cannot disagree with it.

@@ -59,6 +59,7 @@ endif
 TM_SYSTEM_TESTS = \
 	tests/errors.sh \
 	tests/gbench.sh \
+	tests/guest/vmap.sh \
 	tests/includes.sh \
 	tests/lab.sh \
 	tests/plots.sh \
@@ -89,6 +90,7 @@ EXTRA_DIST += \
 	tests/figures \
 	tests/fixtures \
 	tests/golden \
+	tests/guest/guest.sh \
 	tests/lint.sh \
 	tests/run-unit \
 	tests/tap.sh \

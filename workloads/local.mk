@@ -2,6 +2,7 @@
 # The catalogue: one file a line, sorted. workloads/NAME.c holds the descriptor
 # tm_workload_NAME; the registry is generated from this list.
 TM_WORKLOADS = \
+	workloads/alias_lifetime.c \
 	workloads/clock.c \
 	workloads/cow.c \
 	workloads/exec_args.c \
@@ -18,7 +19,10 @@ TM_WORKLOADS = \
 	workloads/mprotect.c \
 	workloads/mremap.c \
 	workloads/munmap.c \
-	workloads/null.c
+	workloads/null.c \
+	workloads/set_memory.c \
+	workloads/vm_unmap_aliases.c \
+	workloads/vmap.c
 
 noinst_LIBRARIES += libtlbmark-workloads.a
 libtlbmark_workloads_a_SOURCES = \
@@ -33,6 +37,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/pages.h \
 	workloads/room.c \
 	workloads/room.h \
+	workloads/vmap_area.c \
+	workloads/vmap_area.h \
 	workloads/witness.c \
 	workloads/witness.h \
 	$(TM_WORKLOADS)
@@ -65,10 +71,15 @@ TM_KMOD = \
 	workloads/kmod/Kbuild \
 	workloads/kmod/Makefile \
 	workloads/kmod/device.h \
-	workloads/kmod/ipi.c
+	workloads/kmod/ipi.c \
+	workloads/kmod/vmap.c \
+	workloads/kmod/vmap.h \
+	workloads/kmod/vmap_alias.c \
+	workloads/kmod/vmap_attribute.c
 TM_KMOD_UAPI = \
 	include/tlbmark/uapi.h \
-	include/tlbmark/uapi_ipi.h
+	include/tlbmark/uapi_ipi.h \
+	include/tlbmark/uapi_vmap.h
 
 .PHONY: modules modules_install
 modules modules_install:

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of tlbmark_vmap share: vmap.c is the device, and maps and
+ * unmaps areas; vmap_alias.c looks after areas that are unmapped and not yet
+ * flushed; vmap_attribute.c is about the direct map.
+ */
+#ifndef TLBMARK_KMOD_VMAP_H
+#define TLBMARK_KMOD_VMAP_H
+
+#include <linux/mutex.h>
+
+#include <tlbmark/uapi_vmap.h>
+
+#include "device.h"
+
+/* One open file. A request holds the lock. */
+struct tm_vmap {
+	struct mutex lock;
+	u64 stamp;	    /* what a page holds that some CPU is to read */
+	struct page **page; /* what vmap() and vm_map_ram() map: `pages` of them */
+	u32 pages;
+	struct page *block; /* what set_memory_*() changes: `order`, or NULL */
+	unsigned int order;
+};
+
+/* May so many pages be allocated? 0 or -ENOMEM. */
+int tm_vmap_affordable(u64 pages);
+/* From here on v->page has so many pages at least. 0 or -ENOMEM. */
+int tm_vmap_need(struct tm_vmap *v, u32 pages);
+/* NULL when out of memory. VMAP and RAM: tm_vmap_need() came before. */
+void *tm_vmap_map(const struct tm_vmap *v, u32 how, u32 pages);
+void tm_vmap_unmap(u32 how, void *area, u32 pages);
+/* Can the areas of this kind be had here? 0, -EINVAL or -EOPNOTSUPP. */
+int tm_vmap_check_how(u32 how, u32 pages);
+
+long tm_vmap_aliases(struct tm_vmap *v, struct tm_vmap_aliases __user *user);
+long tm_vmap_lifetime(struct tm_vmap *v, struct tm_vmap_lifetime __user *user);
+long tm_vmap_attribute(struct tm_vmap *v, struct tm_vmap_attribute_run __user *user);
+void tm_vmap_free_block(struct tm_vmap *v);
+
+#endif /* TLBMARK_KMOD_VMAP_H */
