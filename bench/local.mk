@@ -58,6 +58,7 @@ libtlbmark_core_a_SOURCES = \
 	bench/workload_api.c \
 	include/tlbmark/arch.h \
 	include/tlbmark/uapi.h \
+	include/tlbmark/uapi_dma.h \
 	include/tlbmark/uapi_ipi.h \
 	include/tlbmark/uapi_vmap.h \
 	include/tlbmark/workload.h

@@ -59,6 +59,7 @@ endif
 TM_SYSTEM_TESTS = \
 	tests/errors.sh \
 	tests/gbench.sh \
+	tests/guest/dma.sh \
 	tests/guest/vmap.sh \
 	tests/includes.sh \
 	tests/lab.sh \

@@ -5,6 +5,8 @@ TM_WORKLOADS = \
 	workloads/alias_lifetime.c \
 	workloads/clock.c \
 	workloads/cow.c \
+	workloads/dma.c \
+	workloads/dma_window.c \
 	workloads/exec_args.c \
 	workloads/exit.c \
 	workloads/fork.c \
@@ -29,6 +31,9 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/child.c \
 	workloads/child.h \
 	workloads/exec_helper.h \
+	workloads/iommu.c \
+	workloads/iommu.h \
+	workloads/iommu_counter.c \
 	workloads/kmod.c \
 	workloads/kmod.h \
 	workloads/oracle.c \
@@ -71,6 +76,9 @@ TM_KMOD = \
 	workloads/kmod/Kbuild \
 	workloads/kmod/Makefile \
 	workloads/kmod/device.h \
+	workloads/kmod/dma.c \
+	workloads/kmod/dma.h \
+	workloads/kmod/dma_edu.c \
 	workloads/kmod/ipi.c \
 	workloads/kmod/vmap.c \
 	workloads/kmod/vmap.h \
@@ -78,6 +86,7 @@ TM_KMOD = \
 	workloads/kmod/vmap_attribute.c
 TM_KMOD_UAPI = \
 	include/tlbmark/uapi.h \
+	include/tlbmark/uapi_dma.h \
 	include/tlbmark/uapi_ipi.h \
 	include/tlbmark/uapi_vmap.h
 

@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The driver of QEMU's edu device, the one whose transfers can be made, timed
+ * and looked at (docs/specs/edu.rst of QEMU). See dma.h.
+ *
+ * The driver is registered as long as the module is loaded, but refuses every
+ * device that no descriptor asked for. Memory that the device was told of is
+ * freed only once it has ended, or is no bus master any more. It lies in
+ * ZONE_DMA: an edu device that was not told otherwise cuts addresses off at 28
+ * bits, and would write to other memory where no IOMMU is in the way.
+ */
+#include <linux/delay.h>
+#include <linux/dma-mapping.h>
+#include <linux/hrtimer.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/list.h>
+#include <linux/pci.h>
+#include <linux/rwsem.h>
+#include <linux/slab.h>
+#include <linux/swiotlb.h>
+
+#include "device.h"
+#include "dma.h"
+
+#define EDU_VENDOR 0x1234
+#define EDU_DEVICE 0x11e8
+
+#define EDU_ID 0x00 /* RRrr00ed: revision */
+#define EDU_DMA_FROM 0x80
+#define EDU_DMA_TO 0x88
+#define EDU_DMA_COUNT 0x90
+#define EDU_DMA_COMMAND 0x98
+#define EDU_RUN 1
+#define EDU_TO_MEMORY 2
+#define EDU_BUFFER 0x40000 /* the device's own memory, as a transfer names it */
+
+#define EDU_TRANSFER_NS (100 * NSEC_PER_MSEC)
+#define EDU_SETTLE_MS 2000 /* then something is wrong with it */
+
+struct tm_edu {
+	struct list_head list;
+	struct pci_dev *pci;
+	void __iomem *io;
+	unsigned int users;	      /* descriptors; tm_edu_attaching */
+	struct rw_semaphore presence; /* held for reading while it is used */
+	bool bound, gone;	      /* gone: unplugged, or it does not answer */
+	struct mutex engine;	      /* one transfer at a time; taken before presence */
+	bool loaded;		      /* the pattern is in the device's memory */
+};
+
+static DEFINE_MUTEX(tm_edu_attaching);
+static LIST_HEAD(tm_edu_list);
+static struct tm_edu *tm_edu_wanted; /* what probe() may take */
+
+static bool tm_edu_is_busy(struct tm_edu *edu)
+{
+	return readq(edu->io + EDU_DMA_COMMAND) & EDU_RUN;
+}
+
+/*
+ * Waits for the end of a transfer, uninterruptibly: memory depends on it. A
+ * device that does not end is cut off from memory for good.
+ */
+static int tm_edu_settle(struct tm_edu *edu)
+{
+	unsigned long limit = jiffies + msecs_to_jiffies(EDU_SETTLE_MS);
+
+	while (tm_edu_is_busy(edu)) {
+		if (time_after(jiffies, limit)) {
+			pci_clear_master(edu->pci);
+			WRITE_ONCE(edu->gone, true);
+			return -EIO;
+		}
+		usleep_range(50, 100);
+	}
+	return 0;
+}
+
+static void tm_edu_start(struct tm_edu *edu, dma_addr_t address, u32 bytes, bool to_memory)
+{
+	writeq(to_memory ? EDU_BUFFER : address, edu->io + EDU_DMA_FROM);
+	writeq(to_memory ? address : EDU_BUFFER, edu->io + EDU_DMA_TO);
+	writeq(bytes, edu->io + EDU_DMA_COUNT);
+	writeq(EDU_RUN | (to_memory ? EDU_TO_MEMORY : 0), edu->io + EDU_DMA_COMMAND);
+}
+
+/* Maps the buffer, has the device read or write it, unmaps. Not begun where a signal waits. */
+static int tm_edu_transfer(struct tm_edu *edu, void *buffer, u32 bytes, bool to_memory)
+{
+	enum dma_data_direction direction = to_memory ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
+	dma_addr_t address;
+	int error;
+
+	if (signal_pending(current))
+		return -EINTR;
+	address = dma_map_single(&edu->pci->dev, buffer, bytes, direction);
+	if (dma_mapping_error(&edu->pci->dev, address))
+		return -ENOMEM;
+	tm_edu_start(edu, address, bytes, to_memory);
+	error = tm_edu_settle(edu);
+	dma_unmap_single(&edu->pci->dev, address, bytes, direction);
+	return error;
+}
+
+static u8 *tm_edu_page(void)
+{
+	return (u8 *)get_zeroed_page(GFP_KERNEL | GFP_DMA | __GFP_NOWARN);
+}
+
+/* The engine, and the device there. */
+static int tm_edu_take(struct tm_edu *edu)
+{
+	int error;
+
+	if (mutex_lock_interruptible(&edu->engine))
+		return -EINTR;
+	error = tm_edu_enter(edu);
+	if (error)
+		mutex_unlock(&edu->engine);
+	return error;
+}
+
+static void tm_edu_give_back(struct tm_edu *edu)
+{
+	tm_edu_leave(edu);
+	mutex_unlock(&edu->engine);
+}
+
+int tm_edu_move(struct tm_edu *edu, struct tm_dma_move *arg)
+{
+	u8 *out = tm_edu_page(), *in = tm_edu_page();
+	u64 seed = arg->seed;
+	int error = -ENOMEM;
+	u32 i;
+
+	if (!out || !in)
+		goto free;
+	error = tm_edu_take(edu);
+	if (error)
+		goto free;
+	for (i = 0; i < arg->bytes; i++) {
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		out[i] = seed >> 56;
+		in[i] = ~out[i];
+	}
+	edu->loaded = false;
+	error = tm_edu_transfer(edu, out, arg->bytes, false);
+	if (!error)
+		error = tm_edu_transfer(edu, in, arg->bytes, true);
+	tm_edu_give_back(edu);
+	for (i = 0; i < arg->bytes; i++)
+		arg->wrong_bytes += in[i] != out[i];
+free:
+	free_page((unsigned long)in);
+	free_page((unsigned long)out);
+	return error;
+}
+
+#define EDU_PATTERN 0xa5
+
+static int tm_edu_load(struct tm_edu *edu, u8 *page)
+{
+	int error;
+
+	if (edu->loaded)
+		return 0;
+	memset(page, EDU_PATTERN, TM_DMA_TRANSFER_MAX);
+	error = tm_edu_transfer(edu, page, TM_DMA_TRANSFER_MAX, false);
+	edu->loaded = !error;
+	return error;
+}
+
+/* The device writes through the mapping, so that the IOTLB holds it. */
+static int tm_edu_warm(struct tm_edu *edu, u8 *page, dma_addr_t address, u32 bytes)
+{
+	struct device *device = &edu->pci->dev;
+	bool wrong;
+	int error;
+
+	tm_edu_start(edu, address, bytes, true);
+	error = tm_edu_settle(edu);
+	if (error)
+		return error;
+	dma_sync_single_for_cpu(device, address, bytes, DMA_FROM_DEVICE);
+	wrong = memchr_inv(page, EDU_PATTERN, bytes);
+	memset(page, 0, bytes);
+	dma_sync_single_for_device(device, address, bytes, DMA_FROM_DEVICE);
+	if (wrong)
+		return -EIO;
+	return signal_pending(current) ? -EINTR : 0;
+}
+
+/* Other mappings come and go, which fills a flush queue. */
+static int tm_edu_others(struct tm_edu *edu, u8 *page, u32 others)
+{
+	struct device *device = &edu->pci->dev;
+
+	while (others--) {
+		dma_addr_t address = dma_map_single(device, page, PAGE_SIZE, DMA_FROM_DEVICE);
+
+		if (dma_mapping_error(device, address))
+			return -ENOMEM;
+		dma_unmap_single(device, address, PAGE_SIZE, DMA_FROM_DEVICE);
+		cond_resched();
+		if (signal_pending(current))
+			return -EINTR;
+	}
+	return 0;
+}
+
+/* From the unmap on: when the device ends, and whether it wrote. */
+static int tm_edu_outcome(struct tm_edu *edu, const u8 *page, u8 *other, u64 unmapped_ns,
+			  struct tm_dma_window *arg)
+{
+	unsigned long limit = jiffies + msecs_to_jiffies(EDU_SETTLE_MS);
+	u64 pending_ns = ktime_get_ns();
+	int error;
+
+	if (!tm_edu_is_busy(edu)) {
+		arg->outcome = TM_DMA_EARLY;
+		return 0;
+	}
+	error = tm_edu_others(edu, other, arg->others);
+	arg->others_ns = ktime_get_ns() - unmapped_ns;
+	for (;;) {
+		u64 now_ns = ktime_get_ns();
+
+		if (!tm_edu_is_busy(edu) || time_after(jiffies, limit))
+			break;
+		pending_ns = now_ns;
+		usleep_range(20, 50);
+	}
+	arg->age_least_ns = pending_ns > unmapped_ns ? pending_ns - unmapped_ns : 0;
+	arg->age_most_ns = ktime_get_ns() - unmapped_ns;
+	arg->outcome = memchr_inv(page, 0, arg->bytes) ? TM_DMA_LANDED : TM_DMA_BLOCKED;
+	return error;
+}
+
+/* Maps, warms, starts the device, unmaps before it writes. */
+static int tm_edu_race(struct tm_edu *edu, u8 *page, u8 *other, struct tm_dma_window *arg)
+{
+	struct device *device = &edu->pci->dev;
+	struct tm_loop stamp = {};
+	dma_addr_t address = dma_map_single(device, page, arg->bytes, DMA_FROM_DEVICE);
+	ktime_t when;
+	int error, settled;
+
+	if (dma_mapping_error(device, address))
+		return -ENOMEM;
+	error = tm_edu_warm(edu, page, address, arg->bytes);
+	if (error) {
+		dma_unmap_single(device, address, arg->bytes, DMA_FROM_DEVICE);
+		return error;
+	}
+	when = ktime_add_ns(ktime_get(), EDU_TRANSFER_NS - arg->lead_ns);
+	tm_edu_start(edu, address, arg->bytes, true);
+	set_current_state(TASK_INTERRUPTIBLE);
+	if (schedule_hrtimeout(&when, HRTIMER_MODE_ABS))
+		error = -EINTR;
+	tm_loop_begin(&stamp);
+	dma_unmap_single(device, address, arg->bytes, DMA_FROM_DEVICE);
+	tm_loop_end(&stamp, 1);
+	if (!error)
+		error = tm_edu_outcome(edu, page, other, ktime_get_ns(), arg);
+	arg->unmap = stamp.now;
+	settled = tm_edu_settle(edu);
+	return settled ? settled : error;
+}
+
+int tm_edu_window(struct tm_edu *edu, struct tm_dma_window *arg)
+{
+	u8 *page = tm_edu_page(), *other = tm_edu_page();
+	int error = -EOPNOTSUPP;
+
+	/* A bounce buffer is somebody else's after the unmap, while the device still writes. */
+	if (edu->pci->untrusted || is_swiotlb_force_bounce(&edu->pci->dev))
+		goto free;
+	error = -ENOMEM;
+	if (!page || !other)
+		goto free;
+	error = tm_edu_take(edu);
+	if (error)
+		goto free;
+	error = tm_edu_load(edu, page);
+	if (!error)
+		error = tm_edu_race(edu, page, other, arg);
+	tm_edu_give_back(edu);
+free:
+	free_page((unsigned long)other);
+	free_page((unsigned long)page);
+	return error;
+}
+
+int tm_edu_enter(struct tm_edu *edu)
+{
+	if (down_read_killable(&edu->presence))
+		return -EINTR;
+	if (!READ_ONCE(edu->gone))
+		return 0;
+	up_read(&edu->presence);
+	return -ENODEV;
+}
+
+void tm_edu_leave(struct tm_edu *edu)
+{
+	up_read(&edu->presence);
+}
+
+struct device *tm_edu_device(struct tm_edu *edu)
+{
+	return &edu->pci->dev;
+}
+
+/* ---- the driver ---- */
+
+static int tm_edu_probe(struct pci_dev *pci, const struct pci_device_id *id)
+{
+	struct tm_edu *edu = READ_ONCE(tm_edu_wanted);
+	int error;
+
+	if (!edu || edu->pci != pci)
+		return -ENODEV;
+	error = pcim_enable_device(pci);
+	if (!error)
+		error = pcim_iomap_regions(pci, BIT(0), "tlbmark_dma");
+	if (!error)
+		error = dma_set_mask_and_coherent(&pci->dev, DMA_BIT_MASK(64));
+	if (error)
+		return error;
+	dma_set_max_seg_size(&pci->dev, UINT_MAX);
+	edu->io = pcim_iomap_table(pci)[0];
+	if ((readl(edu->io + EDU_ID) & 0xff) != 0xed)
+		return -ENODEV;
+	/* What somebody may have left running must not find memory. */
+	error = tm_edu_settle(edu);
+	if (error)
+		return error;
+	pci_set_master(pci);
+	pci_set_drvdata(pci, edu);
+	edu->bound = true;
+	return 0;
+}
+
+/* Unplugged, or the last descriptor is closed. */
+static void tm_edu_remove(struct pci_dev *pci)
+{
+	struct tm_edu *edu = pci_get_drvdata(pci);
+
+	down_write(&edu->presence);
+	edu->gone = true;
+	up_write(&edu->presence);
+	pci_clear_master(pci);
+}
+
+static const struct pci_device_id tm_edu_ids[] = {{PCI_DEVICE(EDU_VENDOR, EDU_DEVICE)}, {}};
+
+static struct pci_driver tm_edu_driver = {
+	.name = "tlbmark_dma",
+	.id_table = tm_edu_ids,
+	.probe = tm_edu_probe,
+	.remove = tm_edu_remove,
+	.driver = {.suppress_bind_attrs = true, .probe_type = PROBE_FORCE_SYNCHRONOUS},
+};
+
+int tm_edu_register(void)
+{
+	return pci_register_driver(&tm_edu_driver);
+}
+
+void tm_edu_unregister(void)
+{
+	pci_unregister_driver(&tm_edu_driver);
+}
+
+static struct tm_edu *tm_edu_find(const struct pci_dev *pci)
+{
+	struct tm_edu *edu;
+
+	list_for_each_entry(edu, &tm_edu_list, list) if (edu->pci == pci) return edu;
+	return NULL;
+}
+
+/* Binds a device that nobody has attached to. Takes over the reference to it. */
+static struct tm_edu *tm_edu_bind(struct pci_dev *pci)
+{
+	struct tm_edu *edu = kzalloc(sizeof(*edu), GFP_KERNEL_ACCOUNT);
+	int error = -ENOMEM;
+
+	if (!edu)
+		goto put;
+	edu->pci = pci;
+	init_rwsem(&edu->presence);
+	mutex_init(&edu->engine);
+	WRITE_ONCE(tm_edu_wanted, edu);
+	error = device_driver_attach(&tm_edu_driver.driver, &pci->dev);
+	WRITE_ONCE(tm_edu_wanted, NULL);
+	/* Bound while it was wanted, but by a rescan of the bus. */
+	if (error && !edu->bound)
+		goto free;
+	list_add(&edu->list, &tm_edu_list);
+	return edu;
+free:
+	kfree(edu);
+put:
+	pci_dev_put(pci);
+	return ERR_PTR(error);
+}
+
+struct tm_edu *tm_edu_attach(const char *name)
+{
+	struct device *device;
+	struct tm_edu *edu;
+
+	if (mutex_lock_interruptible(&tm_edu_attaching))
+		return ERR_PTR(-EINTR);
+	device = bus_find_device_by_name(&pci_bus_type, NULL, name);
+	if (!device || !pci_match_id(tm_edu_ids, to_pci_dev(device))) {
+		put_device(device);
+		edu = ERR_PTR(-ENODEV);
+		goto unlock;
+	}
+	edu = tm_edu_find(to_pci_dev(device));
+	if (edu)
+		put_device(device);
+	else
+		edu = tm_edu_bind(to_pci_dev(device));
+	if (!IS_ERR(edu))
+		edu->users++;
+unlock:
+	mutex_unlock(&tm_edu_attaching);
+	return edu;
+}
+
+void tm_edu_detach(struct tm_edu *edu)
+{
+	mutex_lock(&tm_edu_attaching);
+	if (!--edu->users) {
+		list_del(&edu->list);
+		device_release_driver(&edu->pci->dev);
+		pci_dev_put(edu->pci);
+		kfree(edu);
+	}
+	mutex_unlock(&tm_edu_attaching);
+}
