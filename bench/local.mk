@@ -60,6 +60,7 @@ libtlbmark_core_a_SOURCES = \
 	include/tlbmark/uapi.h \
 	include/tlbmark/uapi_dma.h \
 	include/tlbmark/uapi_ipi.h \
+	include/tlbmark/uapi_notifier.h \
 	include/tlbmark/uapi_vmap.h \
 	include/tlbmark/workload.h
 

@@ -6,6 +6,7 @@ TM_DOCS = \
 	docs/images/split.png \
 	docs/lab.md \
 	docs/method.md \
+	docs/notifier.md \
 	docs/records.md \
 	docs/status.md \
 	docs/vmap.md

@@ -21,6 +21,7 @@ TM_WORKLOADS = \
 	workloads/mprotect.c \
 	workloads/mremap.c \
 	workloads/munmap.c \
+	workloads/notifier.c \
 	workloads/null.c \
 	workloads/set_memory.c \
 	workloads/vm_unmap_aliases.c \
@@ -80,6 +81,7 @@ TM_KMOD = \
 	workloads/kmod/dma.h \
 	workloads/kmod/dma_edu.c \
 	workloads/kmod/ipi.c \
+	workloads/kmod/notifier.c \
 	workloads/kmod/vmap.c \
 	workloads/kmod/vmap.h \
 	workloads/kmod/vmap_alias.c \
@@ -88,6 +90,7 @@ TM_KMOD_UAPI = \
 	include/tlbmark/uapi.h \
 	include/tlbmark/uapi_dma.h \
 	include/tlbmark/uapi_ipi.h \
+	include/tlbmark/uapi_notifier.h \
 	include/tlbmark/uapi_vmap.h
 
 .PHONY: modules modules_install

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * /dev/tlbmark-notifier: mmu_notifiers on an address space, as drivers of
+ * devices that share it register them, and what they were told.
+ *
+ * Notifiers belong to the open file. They stay with the address space in
+ * which TM_NOTIFIER_SET was called, whoever holds the file then, until the
+ * next TM_NOTIFIER_SET or the file's last close; when that address space ends
+ * first (exit, exec), the kernel tells them so (`release`) and calls them no
+ * more. EINTR: a signal came while waiting for locks, and none is attached.
+ */
+#ifndef TLBMARK_UAPI_NOTIFIER_H
+#define TLBMARK_UAPI_NOTIFIER_H
+
+#include <tlbmark/uapi.h>
+
+enum tm_notifier_kind {
+	TM_NOTIFIER_EMPTY,     /* release() only: registered, but nobody listens */
+	TM_NOTIFIER_RANGE,     /* invalidate_range_start() and invalidate_range_end() */
+	TM_NOTIFIER_SECONDARY, /* arch_invalidate_secondary_tlbs(); before 6.6 invalidate_range() */
+	TM_NOTIFIER_BOTH,      /* one notifier of each: from 6.6 on one must not have both */
+	TM_NOTIFIER_KINDS
+};
+
+#define TM_NOTIFIER_COUNT_MAX 64	 /* of one file; BOTH: pairs */
+#define TM_NOTIFIER_ALL_MAX 1024	 /* notifiers of all files; more is ENOSPC */
+#define TM_NOTIFIER_DELAY_NS_MAX 1000000 /* a callback may come with spin locks held */
+
+/* Detaches all that this file has, then attaches `count` to the caller's address space. */
+struct tm_notifier_set {
+	__u32 kind;	/* enum tm_notifier_kind */
+	__u32 count;	/* 0 .. TM_NOTIFIER_COUNT_MAX */
+	__u32 delay_ns; /* each start, end and secondary callback spins so long */
+	__u32 reserved; /* 0 */
+};
+
+_Static_assert(sizeof(struct tm_notifier_set) == 16, "tm_notifier_set is ABI");
+
+/* Callbacks of all this file's notifiers since its last TM_NOTIFIER_COUNTS. */
+struct tm_notifier_counts {
+	__u64 start, end, secondary;
+	__u64 release;	       /* the address space ended with the notifier attached */
+	__u64 non_blockable;   /* of start: it must not sleep */
+	__u64 pages;	       /* that start was told */
+	__u64 secondary_pages; /* that secondary was told, */
+	__u64 secondary_full;  /* but for those that were told "all of it" */
+};
+
+_Static_assert(sizeof(struct tm_notifier_counts) == 64, "tm_notifier_counts is ABI");
+
+/*
+ * Watches the page at this address of the caller, from now on: what the file's
+ * notifiers are told of it is logged, and whether the page was freed by then.
+ * For that the page is held until the next TM_NOTIFIER_WATCH or the close. 0:
+ * watches nothing. Empties the log. EFAULT: no page can be had there; EINVAL:
+ * not where a page begins.
+ */
+struct tm_notifier_watch {
+	__u64 address;
+};
+
+_Static_assert(sizeof(struct tm_notifier_watch) == 8, "tm_notifier_watch is ABI");
+
+enum tm_notifier_what { TM_NOTIFIER_START, TM_NOTIFIER_END, TM_NOTIFIER_INVALIDATE };
+
+/* Nobody but the log holds the page any more. (Unset proves nothing: others may.) */
+#define TM_NOTIFIER_PAGE_FREED (1u << 0)
+
+struct tm_notifier_event {
+	__u64 start, end; /* bytes; of "all of it" 0 and the largest */
+	__u32 notifier;	  /* 0 .. , as attached */
+	__u16 what;	  /* enum tm_notifier_what */
+	__u16 flags;	  /* TM_NOTIFIER_PAGE_* */
+};
+
+_Static_assert(sizeof(struct tm_notifier_event) == 24, "tm_notifier_event is ABI");
+
+#define TM_NOTIFIER_EVENTS_MAX 256
+
+/* The log so far, in order; it stays. */
+struct tm_notifier_log {
+	__u64 events;	/* pointer to struct tm_notifier_event[capacity] */
+	__u32 capacity; /* 0 .. TM_NOTIFIER_EVENTS_MAX */
+	__u32 count;	/* in: 0; out: how many were stored */
+	__u32 lost;	/* in: 0; out: how many more there were */
+	__u32 reserved; /* 0 */
+};
+
+_Static_assert(sizeof(struct tm_notifier_log) == 24, "tm_notifier_log is ABI");
+
+#define TM_NOTIFIER_SET _IOW(TM_KMOD_MAGIC, 0x30, struct tm_notifier_set)
+#define TM_NOTIFIER_COUNTS _IOR(TM_KMOD_MAGIC, 0x31, struct tm_notifier_counts)
+#define TM_NOTIFIER_WATCH _IOW(TM_KMOD_MAGIC, 0x32, struct tm_notifier_watch)
+#define TM_NOTIFIER_LOG _IOWR(TM_KMOD_MAGIC, 0x33, struct tm_notifier_log)
+
+#endif /* TLBMARK_UAPI_NOTIFIER_H */
