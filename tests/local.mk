@@ -60,6 +60,7 @@ TM_SYSTEM_TESTS = \
 	tests/errors.sh \
 	tests/gbench.sh \
 	tests/guest/dma.sh \
+	tests/guest/isolated.sh \
 	tests/guest/notifier.sh \
 	tests/guest/vmap.sh \
 	tests/includes.sh \

@@ -11,6 +11,7 @@ TM_WORKLOADS = \
 	workloads/exit.c \
 	workloads/fork.c \
 	workloads/ipi.c \
+	workloads/isolated.c \
 	workloads/kernel_vmalloc.c \
 	workloads/madvise_collapse.c \
 	workloads/madvise_dontneed.c \

@@ -304,6 +304,35 @@ static void the_kernel_bears_out_the_gaps(void **state)
 	synthetic_free(&floor);
 }
 
+/* Of the same areas, in two workloads: one flush in hundreds of operations. */
+static void a_purge_is_predicted(void **state)
+{
+	const struct tm_workload *isolated = tm_workload_find("isolated");
+	const struct tm_workload *vmap = tm_workload_find("vmap");
+	struct tm_cell_args beside = {.workload = isolated, .values = {2, 16}};
+	struct tm_cell_args alone = {.workload = vmap, .values = {0, 16}};
+	double one = isolated->kernel_flushes_per_op(&beside);
+
+	(void)state;
+	assert_string_equal(isolated->params[0].choices[2], "vmap-lazy");
+	assert_true(one > 0 && one < 0.01);
+	assert_true(one == vmap->kernel_flushes_per_op(&alone));
+}
+
+/* With several, no gap would be told, which is not the same as none. */
+static void isolated_takes_one_initiator(void **state)
+{
+	const struct tm_workload *isolated = tm_workload_find("isolated");
+	struct tm_cell_args args = {.workload = isolated, .initiators = 1, .responders = 1};
+	char why[128];
+
+	(void)state;
+	assert_int_equal(isolated->probe_cell(&args, why, sizeof(why)), 0);
+	args.initiators = 2;
+	assert_int_equal(isolated->probe_cell(&args, why, sizeof(why)), -ENOTSUP);
+	assert_non_null(strstr(why, "--initiators 1"));
+}
+
 static void is_nohz_full(const struct synthetic *s, const char *cpus)
 {
 	json_object_set_new(json_object_get(s->input.environment, "cpu"), "nohz_full",
@@ -531,6 +560,8 @@ int main(void)
 		cmocka_unit_test(the_gate),
 		cmocka_unit_test(several_initiators),
 		cmocka_unit_test(the_kernel_bears_out_the_gaps),
+		cmocka_unit_test(a_purge_is_predicted),
+		cmocka_unit_test(isolated_takes_one_initiator),
 		cmocka_unit_test(three_counts_of_interruptions),
 		cmocka_unit_test(controls_must_be_quiet),
 		cmocka_unit_test(unarmed_or_none),
