@@ -14,7 +14,8 @@ dist_lab_SCRIPTS = \
 dist_lab_DATA = kernels/lab/common
 
 configsdir = $(pkgdatadir)/configs
-dist_configs_DATA =
+dist_configs_DATA = \
+	kernels/configs/tiny
 plus_twentydir = $(pkgdatadir)/series/plus-twenty
 moveddir = $(pkgdatadir)/series/moved
 

@@ -62,6 +62,8 @@ TM_SYSTEM_TESTS = \
 	tests/guest/dma.sh \
 	tests/guest/isolated.sh \
 	tests/guest/notifier.sh \
+	tests/guest/tiny.sh \
+	tests/guest/topology.sh \
 	tests/guest/vmap.sh \
 	tests/includes.sh \
 	tests/lab.sh \

@@ -19,6 +19,7 @@ TM_WORKLOADS = \
 	workloads/madvise_pageout.c \
 	workloads/many.c \
 	workloads/membarrier.c \
+	workloads/migrate.c \
 	workloads/mprotect.c \
 	workloads/mremap.c \
 	workloads/munmap.c \
