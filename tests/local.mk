@@ -55,12 +55,23 @@ tests_unit_test_gbench_LDADD = libtlbmark-gbench.a $(LDADD) $(BENCHMARK_LIBS)
 nodist_EXTRA_tests_unit_test_gbench_SOURCES = bench/gbench.cc
 endif
 
+# Runs in guests, beside their program.
+check_PROGRAMS += tests/guest/fuzz
+tests_guest_fuzz_SOURCES = \
+	tests/guest/fuzz.c \
+	tests/guest/fuzz.h \
+	tests/guest/fuzz_modules.c \
+	tests/guest/fuzz_requests.c
+tests_guest_fuzz_CFLAGS = $(TM_CFLAGS) -pthread
+tests_guest_fuzz_LDFLAGS = -static
+tests_guest_fuzz_LDADD =
 
 TM_SYSTEM_TESTS = \
 	tests/errors.sh \
 	tests/gbench.sh \
 	tests/guest/dma.sh \
 	tests/guest/isolated.sh \
+	tests/guest/kmod.sh \
 	tests/guest/notifier.sh \
 	tests/guest/tiny.sh \
 	tests/guest/topology.sh \
