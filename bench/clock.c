@@ -120,6 +120,8 @@ int tm_clock_calibrate(struct tm_clock *c)
 	uint64_t step_ns = UINT64_MAX, wanted_ns = CALIBRATION_NS;
 	double ticks, ns;
 
+	if (!tm_ticks_supported())
+		return -ENOTSUP;
 	/* The smallest: in one of them we may have been off the CPU. */
 	for (int i = 0; i < 3; i++) {
 		uint64_t step = pair_at_step(&first);

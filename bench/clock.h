@@ -26,10 +26,13 @@ struct tm_clock {
  */
 uint64_t tm_clock_step(uint64_t *differences, size_t count);
 
+#define TM_CLOCK_LACKING "this CPU lacks RDTSCP, by which operations are timed"
+
 /*
  * Measures against CLOCK_MONOTONIC for about 20 ms on the calling CPU, or for
  * 50 ticks of a kernel whose clock only moves by those; hz_error tells.
- * 0, or -EIO where the counter does not advance.
+ * 0; -EIO where the counter does not advance, -ENOTSUP where the CPU lacks what
+ * reads it (TM_CLOCK_LACKING).
  */
 int tm_clock_calibrate(struct tm_clock *c);
 

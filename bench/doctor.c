@@ -152,7 +152,8 @@ static void look(const struct tm_topo *t, struct tm_doctor_facts *d)
 
 	d->root = geteuid() == 0;
 	d->clock_error = tm_clock_calibrate(&d->clock);
-	d->offset_error = measure_offsets(t, d);
+	if (!d->clock_error)
+		d->offset_error = measure_offsets(t, d);
 	d->probe = TM_PROBE_NONE;
 	if (!tm_probe_open(TM_PROBE_AUTO, &probe, d->probe_why, sizeof(d->probe_why))) {
 		d->probe = tm_probe_kind(probe);

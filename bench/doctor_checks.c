@@ -228,6 +228,11 @@ static void check_counter(const struct patient *p, struct tm_finding *f)
 	const struct tm_clock *c = &p->facts->clock;
 	double resolution_ns;
 
+	if (p->facts->clock_error == -ENOTSUP) {
+		say(f, TM_SEVERITY_CANNOT, TM_CLOCK_LACKING);
+		advise(f, "a newer CPU; in a guest of QEMU: -cpu max or -cpu host");
+		return;
+	}
 	if (p->facts->clock_error) {
 		say(f, TM_SEVERITY_CANNOT, "the counter cannot be used: %s",
 		    strerror(-p->facts->clock_error));
@@ -259,9 +264,14 @@ static void check_offset(const struct patient *p, struct tm_finding *f)
 		advise(f, "see cpus");
 		return;
 	}
-	if (d->offset_error || d->clock_error) {
+	if (d->clock_error) {
+		say(f, TM_SEVERITY_CANNOT, "there is no counter to measure it by");
+		advise(f, "see counter");
+		return;
+	}
+	if (d->offset_error) {
 		say(f, TM_SEVERITY_CANNOT, "offsets between CPUs could not be measured: %s",
-		    strerror(d->offset_error ? -d->offset_error : -d->clock_error));
+		    strerror(-d->offset_error));
 		advise(f, "allow two threads and pinning (ulimit -u, seccomp)");
 		return;
 	}

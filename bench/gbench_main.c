@@ -360,6 +360,8 @@ static int open_all(struct program *p)
 		return status;
 	if (tm_sysstate_open(NULL, &p->state, &recovered, why, sizeof(why)))
 		return complain(why);
+	if (!tm_ticks_supported())
+		return complain(TM_CLOCK_LACKING);
 	if (tm_clock_calibrate(&p->clock))
 		return complain("the " TM_ARCH_COUNTER
 				" does not advance: nothing can be timed here");

@@ -180,6 +180,10 @@ static int set_knobs(struct session *s)
 
 static int open_clock(struct session *s)
 {
+	if (!tm_ticks_supported()) {
+		tm_error(TM_CLOCK_LACKING "; in a guest of QEMU: -cpu max or -cpu host");
+		return TM_EXIT_CANNOT;
+	}
 	if (s->o->plan.deterministic && tm_clock_of_instructions(&s->clock)) {
 		tm_error(
 			"the " TM_ARCH_COUNTER " does not count instructions here, so nothing is "

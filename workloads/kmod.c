@@ -32,6 +32,11 @@ static int open_device(const char *device, char *why, size_t why_size)
 			      "the kernel module tlbmark_%s is not loaded; 'make modules', then "
 			      "insmod it, or use 'tlbmark lab run'",
 			      device);
+	if (fd < 0 && errno == EOPNOTSUPP)
+		return refuse(why, why_size, -ENOTSUP,
+			      "/dev/tlbmark-%s cannot be opened: this CPU has no RDTSCP, by which "
+			      "the module times",
+			      device);
 	if (fd < 0)
 		return refuse(why, why_size, -errno == -EPERM ? -EACCES : -errno,
 			      "/dev/tlbmark-%s cannot be opened; it takes root", device);

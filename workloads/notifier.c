@@ -22,6 +22,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -102,6 +103,13 @@ static int probe(char *why, size_t why_size)
 
 static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
+	uint64_t notifiers = c->values[COUNT] * (c->values[KIND] == TM_NOTIFIER_BOTH ? 2 : 1);
+
+	if (notifiers * c->values[DELAY] > TM_NOTIFIER_DELAY_NS_MAX) {
+		snprintf(why, why_size, "the delays of all notifiers are more than %d ns",
+			 TM_NOTIFIER_DELAY_NS_MAX);
+		return -ENOTSUP;
+	}
 	return pages_check(c, PAGES_4K, PAGES_ANON, c->values[PAGES], why, why_size);
 }
 

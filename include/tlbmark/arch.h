@@ -15,12 +15,23 @@
 #ifndef TLBMARK_ARCH_H
 #define TLBMARK_ARCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
+
 #define TM_ARCH_NAME "x86_64"
 #define TM_ARCH_COUNTER "TSC"
+
+/* Does the CPU have RDTSCP, without which tm_ticks_end() ends in SIGILL? */
+static inline bool tm_ticks_supported(void)
+{
+	unsigned int a, b, c, d;
+
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && d & 1u << 27;
+}
 
 /* Unordered: for spin loops, where the next read follows at once. */
 static inline uint64_t tm_ticks(void)
@@ -64,6 +75,11 @@ static inline void tm_count_down(uint64_t turns)
 
 #define TM_ARCH_NAME "aarch64"
 #define TM_ARCH_COUNTER "CNTVCT"
+
+static inline bool tm_ticks_supported(void)
+{
+	return true;
+}
 
 static inline uint64_t tm_ticks(void)
 {

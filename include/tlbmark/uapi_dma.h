@@ -116,9 +116,9 @@ struct tm_dma_window {
 
 _Static_assert(sizeof(struct tm_dma_window) == 72, "tm_dma_window is ABI");
 
-#define TM_DMA_ATTACH _IOWR(TM_KMOD_MAGIC, 0x30, struct tm_dma_attach)
-#define TM_DMA_RUN _IOWR(TM_KMOD_MAGIC, 0x31, struct tm_dma_run)
-#define TM_DMA_MOVE _IOWR(TM_KMOD_MAGIC, 0x32, struct tm_dma_move)
-#define TM_DMA_WINDOW _IOWR(TM_KMOD_MAGIC, 0x33, struct tm_dma_window)
+#define TM_DMA_ATTACH _IOWR(TM_KMOD_MAGIC, 0x40, struct tm_dma_attach)
+#define TM_DMA_RUN _IOWR(TM_KMOD_MAGIC, 0x41, struct tm_dma_run)
+#define TM_DMA_MOVE _IOWR(TM_KMOD_MAGIC, 0x42, struct tm_dma_move)
+#define TM_DMA_WINDOW _IOWR(TM_KMOD_MAGIC, 0x43, struct tm_dma_window)
 
 #endif /* TLBMARK_UAPI_DMA_H */

@@ -22,15 +22,23 @@ enum tm_notifier_kind {
 	TM_NOTIFIER_KINDS
 };
 
-#define TM_NOTIFIER_COUNT_MAX 64	 /* of one file; BOTH: pairs */
-#define TM_NOTIFIER_ALL_MAX 1024	 /* notifiers of all files; more is ENOSPC */
-#define TM_NOTIFIER_DELAY_NS_MAX 1000000 /* a callback may come with spin locks held */
+#define TM_NOTIFIER_COUNT_MAX 64 /* of one file; BOTH: pairs */
+#define TM_NOTIFIER_ALL_MAX 1024 /* notifiers of all files; more is ENOSPC */
+
+/*
+ * The delays of a file's notifiers taken together (BOTH: of twice as many),
+ * and those of all files' (more is ENOSPC). Reclaim tells secondary ones once
+ * for each page, 512 times under one spin lock: nominally 5 s, and a soft
+ * lockup is 20 s.
+ */
+#define TM_NOTIFIER_DELAY_NS_MAX 1000000
+#define TM_NOTIFIER_DELAY_NS_ALL_MAX 10000000
 
 /* Detaches all that this file has, then attaches `count` to the caller's address space. */
 struct tm_notifier_set {
 	__u32 kind;	/* enum tm_notifier_kind */
 	__u32 count;	/* 0 .. TM_NOTIFIER_COUNT_MAX */
-	__u32 delay_ns; /* each start, end and secondary callback spins so long */
+	__u32 delay_ns; /* each start, end and secondary callback spins so long; see above */
 	__u32 reserved; /* 0 */
 };
 
@@ -51,8 +59,9 @@ _Static_assert(sizeof(struct tm_notifier_counts) == 64, "tm_notifier_counts is A
 /*
  * Watches the page at this address of the caller, from now on: what the file's
  * notifiers are told of it is logged, and whether the page was freed by then.
- * For that the page is held until the next TM_NOTIFIER_WATCH or the close. 0:
- * watches nothing. Empties the log. EFAULT: no page can be had there; EINVAL:
+ * For that the page is held until the next TM_NOTIFIER_WATCH or the close; as
+ * long it can neither be migrated nor compacted, which also blocks CMA and
+ * taking that memory offline: watch briefly. 0: watches nothing. Empties the log. EFAULT: no page can be had there; EINVAL:
  * not where a page begins.
  */
 struct tm_notifier_watch {

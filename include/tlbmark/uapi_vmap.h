@@ -6,12 +6,21 @@
  * the area waits, lazily, until so many pages wait that one flush takes all of
  * them (mm/vmalloc.c: fls(online CPUs) x 32 MiB, a worker), or until somebody
  * calls vm_unmap_aliases(). Until then other CPUs still reach the pages through
- * it: a stale alias. Areas have a guard page behind them, which counts.
+ * it: a stale alias. Areas have a guard page behind them, which counts; those
+ * of vm_map_ram() have none.
  *
  * Calls on one descriptor wait for each other (EINTR where a signal comes
- * first). ENOMEM: so much memory is not to be had, or not without more than
- * half of what is available. Everything is unmapped, flushed where it matters
- * and freed when the call returns or the descriptor is closed.
+ * first). ENOMEM: so much memory is not to be had, or all descriptors together
+ * would have more than half of what then is still available; what the kernel
+ * keeps of areas counts. Pages are the caller's memory cgroup's. Everything is
+ * unmapped, flushed where it matters and freed when the call returns or the
+ * descriptor is closed.
+ *
+ * A caller that is killed still unmaps what it has mapped, which with a million
+ * areas takes seconds. And it waits uninterruptibly for the thread on another
+ * CPU that works for it (TM_VMAP_CPU, TM_VMAP_INTERRUPT, TM_VMAP_LIFETIME): a
+ * SCHED_FIFO task which never lets go of that CPU, with
+ * kernel.sched_rt_runtime_us -1, keeps it waiting.
  */
 #ifndef TLBMARK_UAPI_VMAP_H
 #define TLBMARK_UAPI_VMAP_H
@@ -78,8 +87,11 @@ _Static_assert(sizeof(struct tm_vmap_run) == 56, "tm_vmap_run is ABI");
  * CPUs of the mask read the first and the last page of each area while it is
  * mapped; again, with loads that may fault, just before the timed call, and
  * just after. Nothing that was held before is refreshed by that: once the page
- * tables are clear a load can succeed by the TLB alone. An area whose address
- * somebody else has mapped anew counts as gone.
+ * tables are clear a load can succeed by the TLB alone. The pages read are kept
+ * until after the call, so what succeeds reads what was written. An area whose
+ * address somebody else has mapped anew counts as gone; it is not read, unless
+ * that happened in the few nanoseconds between looking and loading. The reading
+ * is for x86 (elsewhere EOPNOTSUPP with mask_bytes).
  *
  * The three counts are of loads, a page and CPU each, over all operations.
  * stale_after must be 0. stale_before tells what the TLBs still held, a lower
@@ -114,7 +126,8 @@ _Static_assert(sizeof(struct tm_vmap_aliases) == 64, "tm_vmap_aliases is ABI");
  * fewer than TM_VMAP_WATCHED_MAX are. The first one is the `before`th: with a
  * random number below the period of the purge, the watched aliases lie
  * anywhere in it. Samples come in the order in which the aliases ended.
- * ENXIO: that CPU is offline, or the caller's own; ETIMEDOUT: it did not run.
+ * ENXIO: that CPU is offline or went offline, or is the caller's own; ETIMEDOUT:
+ * the thread did not run there. x86 (EOPNOTSUPP).
  */
 #define TM_VMAP_WATCHED_MAX 256
 #define TM_VMAP_INTERVAL_NS_MAX 1000000000u

@@ -172,7 +172,7 @@ static void ask_nonsense(int device, uint64_t *random)
 	uint64_t number = fuzz_random(random);
 
 	if (fuzz_below(random, 2))
-		number = _IOC(fuzz_below(random, 4), TM_KMOD_MAGIC, fuzz_below(random, 64),
+		number = _IOC(fuzz_below(random, 4), TM_KMOD_MAGIC, fuzz_below(random, 128),
 			      fuzz_below(random, sizeof(bytes)));
 	ioctl(descriptor[device], number,
 	      fuzz_below(random, 2) ? (uintptr_t)bytes : fuzz_pointer(&arena, random));

@@ -161,6 +161,13 @@ static void test_doctor_facts(void **state)
 	check_remedies();
 	judged("counter", TM_SEVERITY_CANNOT, "Input/output error", "");
 	judged("offset", TM_SEVERITY_NOTE, "one CPU", "");
+
+	d.offset_error = 0;
+	d.clock_error = -ENOTSUP;
+	findings = tm_doctor_judge(e, &d, finding);
+	check_remedies();
+	judged("counter", TM_SEVERITY_CANNOT, "lacks RDTSCP", "-cpu max");
+	judged("offset", TM_SEVERITY_CANNOT, "no counter", "see counter");
 	json_decref(e);
 }
 

@@ -7,7 +7,9 @@
  * device that no descriptor asked for. Memory that the device was told of is
  * freed only once it has ended, or is no bus master any more. It lies in
  * ZONE_DMA: an edu device that was not told otherwise cuts addresses off at 28
- * bits, and would write to other memory where no IOMMU is in the way.
+ * bits, and would write to other memory where no IOMMU is in the way. On x86
+ * that zone ends below, at 24 bits; on arm64 it does not (up to 32 bits), so
+ * without an IOMMU the device must have been given its dma_mask there.
  */
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
@@ -128,15 +130,17 @@ static void tm_edu_give_back(struct tm_edu *edu)
 
 int tm_edu_move(struct tm_edu *edu, struct tm_dma_move *arg)
 {
-	u8 *out = tm_edu_page(), *in = tm_edu_page();
 	u64 seed = arg->seed;
-	int error = -ENOMEM;
+	int error = tm_edu_take(edu);
+	u8 *out, *in;
 	u32 i;
 
-	if (!out || !in)
-		goto free;
-	error = tm_edu_take(edu);
 	if (error)
+		return error;
+	out = tm_edu_page();
+	in = tm_edu_page();
+	error = -ENOMEM;
+	if (!out || !in)
 		goto free;
 	for (i = 0; i < arg->bytes; i++) {
 		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
@@ -147,12 +151,12 @@ int tm_edu_move(struct tm_edu *edu, struct tm_dma_move *arg)
 	error = tm_edu_transfer(edu, out, arg->bytes, false);
 	if (!error)
 		error = tm_edu_transfer(edu, in, arg->bytes, true);
-	tm_edu_give_back(edu);
 	for (i = 0; i < arg->bytes; i++)
 		arg->wrong_bytes += in[i] != out[i];
 free:
 	free_page((unsigned long)in);
 	free_page((unsigned long)out);
+	tm_edu_give_back(edu);
 	return error;
 }
 
@@ -269,25 +273,27 @@ static int tm_edu_race(struct tm_edu *edu, u8 *page, u8 *other, struct tm_dma_wi
 
 int tm_edu_window(struct tm_edu *edu, struct tm_dma_window *arg)
 {
-	u8 *page = tm_edu_page(), *other = tm_edu_page();
-	int error = -EOPNOTSUPP;
+	u8 *page, *other;
+	int error;
 
 	/* A bounce buffer is somebody else's after the unmap, while the device still writes. */
 	if (edu->pci->untrusted || is_swiotlb_force_bounce(&edu->pci->dev))
-		goto free;
-	error = -ENOMEM;
-	if (!page || !other)
-		goto free;
+		return -EOPNOTSUPP;
 	error = tm_edu_take(edu);
 	if (error)
+		return error;
+	page = tm_edu_page();
+	other = tm_edu_page();
+	error = -ENOMEM;
+	if (!page || !other)
 		goto free;
 	error = tm_edu_load(edu, page);
 	if (!error)
 		error = tm_edu_race(edu, page, other, arg);
-	tm_edu_give_back(edu);
 free:
 	free_page((unsigned long)other);
 	free_page((unsigned long)page);
+	tm_edu_give_back(edu);
 	return error;
 }
 

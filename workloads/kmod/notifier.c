@@ -41,6 +41,7 @@ struct tm_notifiers {
 	struct tm_listener *listener;
 	u32 listeners;				    /* registered */
 	u32 delay_ns;				    /* changes only while none is */
+	u32 delays_ns;				    /* of all listeners; in tm_notifier_delays_ns */
 	atomic_t unfreed;			    /* put, and perhaps still called */
 	struct completion freed;		    /* none is any more */
 	struct tm_notifier_counts __percpu *counts; /* only ever grow */
@@ -54,6 +55,7 @@ struct tm_notifiers {
 };
 
 static atomic_t tm_notifier_all = ATOMIC_INIT(0);
+static atomic_t tm_notifier_delays_ns = ATOMIC_INIT(0);
 
 /* ---- callbacks: in the contexts of mm, some with spin locks held ---- */
 
@@ -123,10 +125,12 @@ static void tm_invalidate(struct mmu_notifier *notifier, struct mm_struct *mm, u
 	struct tm_notifiers *n = l->owner;
 
 	this_cpu_inc(n->counts->secondary);
-	if (end == ULONG_MAX)
+	if (end == ULONG_MAX) {
+		start = 0; /* __tlb_reset_range() has made it the largest as well */
 		this_cpu_inc(n->counts->secondary_full);
-	else
+	} else {
 		this_cpu_add(n->counts->secondary_pages, (end - start) >> PAGE_SHIFT);
+	}
 	tm_log(l, TM_NOTIFIER_INVALIDATE, start, end);
 	tm_delay(n);
 }
@@ -192,6 +196,8 @@ static void tm_detach(struct tm_notifiers *n)
 		atomic_sub(n->listeners, &tm_notifier_all);
 		n->listeners = 0;
 	}
+	atomic_sub(n->delays_ns, &tm_notifier_delays_ns);
+	n->delays_ns = 0;
 	kvfree(n->listener);
 	n->listener = NULL;
 }
@@ -202,6 +208,9 @@ static int tm_attach(struct tm_notifiers *n, u32 kind, u32 count)
 	struct mm_struct *mm = current->mm;
 	int error = 0;
 
+	n->delays_ns = count * n->delay_ns;
+	if (atomic_add_return(n->delays_ns, &tm_notifier_delays_ns) > TM_NOTIFIER_DELAY_NS_ALL_MAX)
+		return -ENOSPC;
 	n->listener = kvcalloc(count, sizeof(*n->listener), GFP_KERNEL_ACCOUNT);
 	if (!n->listener)
 		return -ENOMEM;
@@ -222,6 +231,7 @@ static int tm_attach(struct tm_notifiers *n, u32 kind, u32 count)
 			else
 				n->listeners++;
 		}
+		cond_resched();
 	}
 	mmap_write_unlock(mm);
 	return error;
@@ -230,20 +240,22 @@ static int tm_attach(struct tm_notifiers *n, u32 kind, u32 count)
 static long tm_notifier_set(struct tm_notifiers *n, const struct tm_notifier_set __user *user)
 {
 	struct tm_notifier_set arg;
+	u32 listeners;
 	int error = 0;
 
 	if (copy_from_user(&arg, user, sizeof(arg)))
 		return -EFAULT;
-	if (arg.kind >= TM_NOTIFIER_KINDS || arg.count > TM_NOTIFIER_COUNT_MAX ||
-	    arg.delay_ns > TM_NOTIFIER_DELAY_NS_MAX || arg.reserved)
+	if (arg.kind >= TM_NOTIFIER_KINDS || arg.count > TM_NOTIFIER_COUNT_MAX || arg.reserved)
+		return -EINVAL;
+	listeners = arg.kind == TM_NOTIFIER_BOTH ? 2 * arg.count : arg.count;
+	if ((u64)max(listeners, 1u) * arg.delay_ns > TM_NOTIFIER_DELAY_NS_MAX)
 		return -EINVAL;
 	if (mutex_lock_interruptible(&n->lock))
 		return -EINTR;
 	tm_detach(n);
 	n->delay_ns = arg.delay_ns;
-	if (arg.count)
-		error = tm_attach(n, arg.kind,
-				  arg.kind == TM_NOTIFIER_BOTH ? 2 * arg.count : arg.count);
+	if (listeners)
+		error = tm_attach(n, arg.kind, listeners);
 	if (error)
 		tm_detach(n);
 	mutex_unlock(&n->lock);

@@ -26,39 +26,60 @@
 
 /* ---- memory ---- */
 
-int tm_vmap_affordable(u64 pages)
-{
-	long available = si_mem_available();
+static atomic64_t tm_vmap_reserved = ATOMIC64_INIT(0); /* pages, by all files */
 
-	return available > 0 && pages <= (u64)available / 2 ? 0 : -ENOMEM;
+/* What is allocated already is counted once more: that errs on the safe side. */
+int tm_vmap_reserve(u64 pages)
+{
+	s64 reserved = atomic64_add_return((s64)pages, &tm_vmap_reserved);
+
+	if (reserved <= si_mem_available() / 2)
+		return 0;
+	tm_vmap_unreserve(pages);
+	return -ENOMEM;
+}
+
+void tm_vmap_unreserve(u64 pages)
+{
+	atomic64_sub((s64)pages, &tm_vmap_reserved);
 }
 
 int tm_vmap_need(struct tm_vmap *v, u32 pages)
 {
 	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
 	struct page **grown;
+	int error = 0;
 
 	if (pages <= v->pages)
 		return 0;
-	if (tm_vmap_affordable(pages - v->pages))
-		return -ENOMEM;
 	grown = kvmalloc_array(pages, sizeof(*grown), GFP_KERNEL_ACCOUNT);
 	if (!grown)
 		return -ENOMEM;
+	if (tm_vmap_reserve(pages - v->pages)) {
+		kvfree(grown);
+		return -ENOMEM;
+	}
 	if (v->pages)
 		memcpy(grown, v->page, v->pages * sizeof(*grown));
 	kvfree(v->page);
 	v->page = grown;
-	while (v->pages < pages) {
+	while (!error && v->pages < pages) {
 		v->page[v->pages] = alloc_page(gfp);
-		if (!v->page[v->pages])
-			return -ENOMEM;
-		v->pages++;
-		cond_resched();
+		if (v->page[v->pages])
+			v->pages++;
+		else
+			error = -ENOMEM;
+		cond_resched_tasks_rcu_qs();
 		if (fatal_signal_pending(current))
-			return -EINTR;
+			error = -EINTR;
 	}
-	return 0;
+	tm_vmap_unreserve(pages - v->pages);
+	return error;
+}
+
+bool tm_vmap_owns_pages(u32 how)
+{
+	return how == TM_VMAP_VMALLOC || how == TM_VMAP_HUGE;
 }
 
 int tm_vmap_check_how(u32 how, u32 pages)
@@ -72,7 +93,7 @@ int tm_vmap_check_how(u32 how, u32 pages)
 
 void *tm_vmap_map(const struct tm_vmap *v, u32 how, u32 pages)
 {
-	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
 
 	switch (how) {
 	case TM_VMAP_VMAP:
@@ -155,8 +176,9 @@ static void tm_vmap_release_where(struct tm_vmap_release *r, const struct tm_vma
 		irq_work_queue(&r->interrupt);
 		irq_work_sync(&r->interrupt);
 		/*
-		 * vfree() left it to a work of that CPU, which runs before one
-		 * queued now; so what waits to be freed stays bounded.
+		 * vfree() left it to a work of that CPU, which begins before one
+		 * queued now. Unless it sleeps, which it seldom has reason to, it
+		 * also ends before: as a rule no area waits to be freed.
 		 */
 		tm_vmap_work_on(r->cpu, r, tm_vmap_nothing);
 	}
@@ -206,17 +228,18 @@ static int tm_vmap_once(const struct tm_vmap *v, struct tm_vmap_run *arg,
 	struct tm_vmap_reading reading = {.pages = min_t(u32, arg->pages, TM_VMAP_READ_PAGES)};
 	struct tm_vmap_release release = {.how = arg->how, .pages = arg->pages};
 	u64 begin_ticks, end_ticks;
+	u32 cpu;
 
 	if (arg->where == TM_VMAP_CPU && !cpu_online(arg->cpu))
 		return -ENXIO;
 	l->now = (struct tm_sample){.pages = arg->pages};
+	cpu = raw_smp_processor_id();
 	begin_ticks = tm_ticks_begin();
 	release.area = tm_vmap_map(v, arg->how, arg->pages);
 	end_ticks = tm_ticks_end();
 	if (!release.area)
 		return -ENOMEM;
-	tm_vmap_time(l, arg->timed & TM_VMAP_TIME_MAP, raw_smp_processor_id(), begin_ticks,
-		     end_ticks);
+	tm_vmap_time(l, arg->timed & TM_VMAP_TIME_MAP, cpu, begin_ticks, end_ticks);
 	if (arg->how == TM_VMAP_HUGE)
 		arg->huge += tm_vmap_is_huge(release.area);
 	if (mask) {
@@ -228,11 +251,11 @@ static int tm_vmap_once(const struct tm_vmap *v, struct tm_vmap_run *arg,
 		     release.end_ticks);
 	if (!(arg->flags & TM_VMAP_EAGER))
 		return 0;
+	cpu = raw_smp_processor_id();
 	begin_ticks = tm_ticks_begin();
 	vm_unmap_aliases();
 	end_ticks = tm_ticks_end();
-	tm_vmap_time(l, arg->timed & TM_VMAP_TIME_FLUSH, raw_smp_processor_id(), begin_ticks,
-		     end_ticks);
+	tm_vmap_time(l, arg->timed & TM_VMAP_TIME_FLUSH, cpu, begin_ticks, end_ticks);
 	return 0;
 }
 
@@ -241,7 +264,6 @@ static int tm_vmap_once(const struct tm_vmap *v, struct tm_vmap_run *arg,
 static int tm_vmap_check_run(const struct tm_vmap_run *arg)
 {
 	int error = tm_vmap_check_how(arg->how, arg->pages);
-	bool frees = arg->how == TM_VMAP_VMALLOC || arg->how == TM_VMAP_HUGE;
 
 	if (error)
 		return error;
@@ -253,11 +275,31 @@ static int tm_vmap_check_run(const struct tm_vmap_run *arg)
 	if (arg->where != TM_VMAP_HERE && arg->timed & TM_VMAP_TIME_UNMAP &&
 	    arg->timed != TM_VMAP_TIME_UNMAP)
 		return -EINVAL;
-	if (arg->where == TM_VMAP_INTERRUPT && !frees)
+	if (arg->where == TM_VMAP_INTERRUPT && !tm_vmap_owns_pages(arg->how))
 		return -EINVAL;
 	if (arg->where == TM_VMAP_CPU ? arg->cpu >= nr_cpu_ids : arg->cpu)
 		return -EINVAL;
-	return frees ? tm_vmap_affordable(arg->pages) : 0;
+	return 0;
+}
+
+static int tm_vmap_run_all(struct tm_vmap *v, struct tm_vmap_run *arg, const struct cpumask *mask,
+			   struct tm_loop *l)
+{
+	u32 reserved = tm_vmap_owns_pages(arg->how) ? arg->pages : 0;
+	int error = reserved ? tm_vmap_reserve(reserved) : tm_vmap_need(v, arg->pages);
+
+	if (error)
+		return error;
+	while (!error && tm_loop_more(l)) {
+		error = tm_vmap_once(v, arg, mask, l);
+		/* The worker that purges is on this CPU: it is not to wait for our tick. */
+		if (!(arg->flags & TM_VMAP_EAGER))
+			yield();
+		if (!error)
+			error = tm_loop_next(l);
+	}
+	tm_vmap_unreserve(reserved);
+	return error;
 }
 
 static long tm_vmap_run(struct tm_vmap *v, struct tm_vmap_run __user *user)
@@ -277,16 +319,8 @@ static long tm_vmap_run(struct tm_vmap *v, struct tm_vmap_run __user *user)
 	if (!zalloc_cpumask_var(&mask, GFP_KERNEL))
 		return -ENOMEM;
 	error = tm_mask_from_user(mask, arg.mask, arg.mask_bytes, TM_VMAP_MASK_BYTES_MAX);
-	if (!error && (arg.how == TM_VMAP_VMAP || arg.how == TM_VMAP_RAM))
-		error = tm_vmap_need(v, arg.pages);
-	while (!error && tm_loop_more(&loop)) {
-		error = tm_vmap_once(v, &arg, cpumask_empty(mask) ? NULL : mask, &loop);
-		/* The worker that purges is on this CPU: it is not to wait for our tick. */
-		if (!(arg.flags & TM_VMAP_EAGER))
-			yield();
-		if (!error)
-			error = tm_loop_next(&loop);
-	}
+	if (!error)
+		error = tm_vmap_run_all(v, &arg, cpumask_empty(mask) ? NULL : mask, &loop);
 	free_cpumask_var(mask);
 	if (put_user(arg.huge, &user->huge))
 		error = -EFAULT;
@@ -343,8 +377,11 @@ static int tm_vmap_release_file(struct inode *inode, struct file *file)
 {
 	struct tm_vmap *v = file->private_data;
 
-	while (v->pages)
+	tm_vmap_unreserve(v->pages);
+	while (v->pages) {
 		__free_page(v->page[--v->pages]);
+		cond_resched();
+	}
 	kvfree(v->page);
 	tm_vmap_free_block(v);
 	kfree(v);

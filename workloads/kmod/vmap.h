@@ -23,8 +23,11 @@ struct tm_vmap {
 	unsigned int order;
 };
 
-/* May so many pages be allocated? 0 or -ENOMEM. */
-int tm_vmap_affordable(u64 pages);
+/* Sets aside so many pages, which then may be allocated. 0 or -ENOMEM. */
+int tm_vmap_reserve(u64 pages);
+void tm_vmap_unreserve(u64 pages);
+/* Are an area's pages its own, and freed with it? */
+bool tm_vmap_owns_pages(u32 how);
 /* From here on v->page has so many pages at least. 0 or -ENOMEM. */
 int tm_vmap_need(struct tm_vmap *v, u32 pages);
 /* NULL when out of memory. VMAP and RAM: tm_vmap_need() came before. */

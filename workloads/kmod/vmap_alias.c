@@ -7,9 +7,14 @@
  * interrupts off: if there is one, somebody has mapped that address anew, which
  * only happens after the flush, and nothing is read (it might be a device's).
  * If there is none, a load that succeeds took the translation from the TLB,
- * and what it reads is our own page, which is freed only after
- * vm_unmap_aliases(). No page table is freed under the lookup, since that too
- * takes a flush, and this CPU answers none meanwhile.
+ * and what it reads is our own page: of areas that own their pages a reference
+ * is held, so that none is freed before vm_unmap_aliases(). No page table is
+ * freed under the lookup, since that too takes a flush, and where that is an
+ * interrupt this CPU answers none meanwhile. One window is left: an address
+ * that was flushed before the lookup may be mapped between it and the load,
+ * some nanoseconds; then a word of what is there now is read, and not ours.
+ *
+ * Without lookup_address(), outside x86, nothing dead is read at all.
  */
 #include <linux/cpumask.h>
 #include <linux/hrtimer.h>
@@ -26,6 +31,8 @@
 #endif
 
 #define TM_VMAP_CHUNK 64			    /* areas that one interrupt reads */
+#define TM_VMAP_AREA_BYTES 256			    /* at most what is kept of an area, */
+#define TM_VMAP_AREA_PAGE_BYTES 16		    /* and of a page of it: an entry, a pointer */
 #define TM_WATCH_PATIENCE_NS (10ull * NSEC_PER_SEC) /* with a reader whose CPU others want */
 
 static bool tm_vmap_is_mapped(const void *address)
@@ -55,8 +62,14 @@ static bool tm_vmap_is_stale(const void *address, u64 stamp)
 
 /* ---- vm_unmap_aliases() ---- */
 
+/* An area, and its first and last page: what is read is ours until they are put. */
+struct tm_vmap_area {
+	void *first, *last;
+	struct page *first_page, *last_page;
+};
+
 struct tm_vmap_areas {
-	void **area; /* `count` of them */
+	struct tm_vmap_area *area; /* `count` of them */
 	u32 count, pages;
 	u64 stamp;
 	bool mapped;
@@ -76,24 +89,26 @@ static void tm_vmap_load_all(void *argument)
 	u32 i, loads = 0;
 
 	for (i = a->first; i < a->end; i++) {
-		loads += tm_vmap_load(a, a->area[i]);
+		loads += tm_vmap_load(a, a->area[i].first);
 		if (a->pages > 1)
-			loads += tm_vmap_load(a, a->area[i] +
-							 (unsigned long)(a->pages - 1) * PAGE_SIZE);
+			loads += tm_vmap_load(a, a->area[i].last);
 	}
 	atomic64_add(loads, &a->loads);
 }
 
-/* Every CPU of the mask reads all areas; how many loads there were that got our word. */
-static u64 tm_vmap_load_on(struct tm_vmap_areas *a, const struct cpumask *mask)
+/* Every CPU of the mask reads all areas; adds how many loads there were that got our word. */
+static int tm_vmap_load_on(struct tm_vmap_areas *a, const struct cpumask *mask, u64 *loads)
 {
 	atomic64_set(&a->loads, 0);
 	for (a->first = 0; a->first < a->count; a->first = a->end) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		a->end = min(a->count, a->first + TM_VMAP_CHUNK);
 		on_each_cpu_mask(mask, tm_vmap_load_all, a, true);
-		cond_resched();
+		cond_resched_tasks_rcu_qs();
 	}
-	return atomic64_read(&a->loads);
+	*loads += (u64)atomic64_read(&a->loads);
+	return 0;
 }
 
 static int tm_vmap_make_areas(const struct tm_vmap *v, const struct tm_vmap_aliases *arg,
@@ -101,18 +116,35 @@ static int tm_vmap_make_areas(const struct tm_vmap *v, const struct tm_vmap_alia
 {
 	a->count = 0;
 	while (a->count < arg->areas) {
-		void *area = tm_vmap_map(v, arg->how, arg->pages);
+		struct tm_vmap_area *area = &a->area[a->count];
 
-		if (!area)
+		area->first = tm_vmap_map(v, arg->how, arg->pages);
+		if (!area->first)
 			return -ENOMEM;
-		a->area[a->count++] = area;
-		WRITE_ONCE(*(u64 *)area, a->stamp);
-		WRITE_ONCE(*(u64 *)(area + (unsigned long)(arg->pages - 1) * PAGE_SIZE), a->stamp);
-		cond_resched();
+		a->count++;
+		area->last = area->first + (unsigned long)(arg->pages - 1) * PAGE_SIZE;
+		area->first_page = vmalloc_to_page(area->first);
+		area->last_page = vmalloc_to_page(area->last);
+		get_page(area->first_page);
+		get_page(area->last_page);
+		WRITE_ONCE(*(u64 *)area->first, a->stamp);
+		WRITE_ONCE(*(u64 *)area->last, a->stamp);
+		cond_resched_tasks_rcu_qs();
 		if (a->count < arg->areas && signal_pending(current))
 			return -EINTR;
 	}
 	return 0;
+}
+
+static void tm_vmap_put_pages(const struct tm_vmap_areas *a)
+{
+	u32 i;
+
+	for (i = 0; i < a->count; i++) {
+		put_page(a->area[i].first_page);
+		put_page(a->area[i].last_page);
+		cond_resched_tasks_rcu_qs();
+	}
 }
 
 static int tm_vmap_aliases_once(const struct tm_vmap *v, struct tm_vmap_aliases *arg,
@@ -126,20 +158,21 @@ static int tm_vmap_aliases_once(const struct tm_vmap *v, struct tm_vmap_aliases 
 	a->mapped = true;
 	error = tm_vmap_make_areas(v, arg, a);
 	if (!error)
-		arg->loads += tm_vmap_load_on(a, mask);
+		error = tm_vmap_load_on(a, mask, &arg->loads);
 	for (i = 0; i < a->count; i++) {
-		tm_vmap_unmap(arg->how, a->area[i], arg->pages);
-		cond_resched();
+		tm_vmap_unmap(arg->how, a->area[i].first, arg->pages);
+		cond_resched_tasks_rcu_qs();
 	}
-	if (error)
-		return error;
 	a->mapped = false;
-	arg->stale_before += tm_vmap_load_on(a, mask);
+	if (!error)
+		error = tm_vmap_load_on(a, mask, &arg->stale_before);
 	tm_loop_begin(l);
 	vm_unmap_aliases();
 	tm_loop_end(l, arg->areas * arg->pages);
-	arg->stale_after += tm_vmap_load_on(a, mask);
-	return 0;
+	if (!error)
+		error = tm_vmap_load_on(a, mask, &arg->stale_after);
+	tm_vmap_put_pages(a);
+	return error;
 }
 
 static int tm_vmap_check_aliases(const struct tm_vmap_aliases *arg)
@@ -151,22 +184,33 @@ static int tm_vmap_check_aliases(const struct tm_vmap_aliases *arg)
 	if ((u64)arg->areas * (arg->pages + 1) > TM_VMAP_LAZY_MAX || arg->loads ||
 	    arg->stale_before || arg->stale_after)
 		return -EINVAL;
-	if (arg->how == TM_VMAP_VMALLOC || arg->how == TM_VMAP_HUGE)
-		error = tm_vmap_affordable((u64)arg->areas * arg->pages);
-	return error;
+	return arg->mask_bytes && !IS_ENABLED(CONFIG_X86) ? -EOPNOTSUPP : 0;
+}
+
+/* Pages that all areas take, and what the kernel keeps of them. */
+static u64 tm_vmap_areas_cost(const struct tm_vmap_aliases *arg)
+{
+	u64 bytes = TM_VMAP_AREA_BYTES + (arg->pages + 1ull) * TM_VMAP_AREA_PAGE_BYTES;
+
+	if (tm_vmap_owns_pages(arg->how))
+		bytes += (u64)arg->pages * PAGE_SIZE;
+	return (arg->areas * bytes) >> PAGE_SHIFT;
 }
 
 static int tm_vmap_aliases_run(struct tm_vmap *v, struct tm_vmap_aliases *arg,
 			       const struct cpumask *mask, struct tm_loop *l)
 {
 	struct tm_vmap_areas areas = {.pages = arg->pages, .stamp = v->stamp};
-	int error = 0;
+	u64 reserved = tm_vmap_areas_cost(arg);
+	int error = tm_vmap_reserve(reserved);
 
+	if (error)
+		return error;
 	/* One more than there are: none is no reason to have no memory. */
 	areas.area = kvmalloc_array(arg->areas + 1, sizeof(*areas.area), GFP_KERNEL_ACCOUNT);
 	if (!areas.area)
-		return -ENOMEM;
-	if (arg->how == TM_VMAP_VMAP || arg->how == TM_VMAP_RAM)
+		error = -ENOMEM;
+	else if (!tm_vmap_owns_pages(arg->how))
 		error = tm_vmap_need(v, arg->pages);
 	while (!error && tm_loop_more(l)) {
 		error = tm_vmap_aliases_once(v, arg, &areas, mask, l);
@@ -174,6 +218,7 @@ static int tm_vmap_aliases_run(struct tm_vmap *v, struct tm_vmap_aliases *arg,
 			error = tm_loop_next(l);
 	}
 	kvfree(areas.area);
+	tm_vmap_unreserve(reserved);
 	return error;
 }
 
@@ -225,6 +270,7 @@ struct tm_alias {
 	struct page *page; /* its first one */
 	u64 stamp;
 	u64 dead_ticks, gone_ticks;
+	u32 dead_cpu;
 } ____cacheline_aligned;
 
 struct tm_watch {
@@ -238,6 +284,7 @@ struct tm_watch {
 	u32 started;
 	struct page **page; /* of an area: an alias' own, and the descriptor's */
 	u32 finished;	    /* by the reader: how many are DONE, ever */
+	bool displaced;	    /* by the reader: its CPU is offline, it stopped */
 	u32 collected;
 	u64 next_ns;
 };
@@ -282,6 +329,11 @@ static int tm_reader_main(void *argument)
 	while (!kthread_should_stop()) {
 		u64 turn_ticks = tm_ticks_begin(), oldest_ticks = tm_reader_try(w);
 
+		/* Where the CPU goes offline, bound threads are moved, for good. */
+		if (raw_smp_processor_id() != w->arg->reader) {
+			WRITE_ONCE(w->displaced, true);
+			break;
+		}
 		for (i = 0; i < w->aliases; i++) {
 			struct tm_alias *a = &w->alias[i];
 
@@ -291,14 +343,23 @@ static int tm_reader_main(void *argument)
 			smp_store_release(&a->state, TM_ALIAS_DONE);
 			smp_store_release(&w->finished, w->finished + 1);
 		}
-		cond_resched();
+		cond_resched_tasks_rcu_qs();
 	}
+	for (;;) {
+		set_current_state(TASK_IDLE);
+		if (kthread_should_stop())
+			break;
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
 	return 0;
 }
 
-static int tm_watch_breath(void)
+static int tm_watch_breath(const struct tm_watch *w)
 {
-	cond_resched();
+	cond_resched_tasks_rcu_qs();
+	if (READ_ONCE(w->displaced))
+		return -ENXIO;
 	return signal_pending(current) ? -EINTR : 0;
 }
 
@@ -311,7 +372,7 @@ static int tm_watch_fill(struct tm_watch *w)
 		return -ENOMEM;
 	vunmap(area);
 	w->arg->unmaps++;
-	return tm_watch_breath();
+	return tm_watch_breath(w);
 }
 
 static int tm_watch_pause(struct tm_watch *w)
@@ -334,14 +395,14 @@ static int tm_watch_pause(struct tm_watch *w)
 }
 
 /* Waits until the reader has read the alias. */
-static int tm_watch_await(const struct tm_alias *a)
+static int tm_watch_await(const struct tm_watch *w, const struct tm_alias *a)
 {
 	u64 end_ns = ktime_get_ns() + TM_WATCH_PATIENCE_NS;
 	int error = 0;
 
 	while (!error && smp_load_acquire(&a->state) != TM_ALIAS_HELD) {
 		cpu_relax();
-		error = tm_watch_breath();
+		error = tm_watch_breath(w);
 		if (!error && ktime_get_ns() > end_ns)
 			error = -ETIMEDOUT;
 	}
@@ -359,19 +420,20 @@ static int tm_watch_one(struct tm_watch *w, struct tm_alias *a)
 	if (!area)
 		return -ENOMEM;
 	a->area = area;
-	a->stamp += 2; /* never that of another one: v->stamp is odd, and differs above */
+	a->stamp += 2; /* never that of another one, nor v->stamp, which comes before all */
 	WRITE_ONCE(*(u64 *)area, a->stamp);
 	smp_store_release(&a->state, TM_ALIAS_MAPPED);
-	error = tm_watch_await(a);
+	error = tm_watch_await(w, a);
 	if (error)
 		return error;
 	vunmap(area);
+	a->dead_cpu = raw_smp_processor_id();
 	a->dead_ticks = tm_ticks_end();
 	smp_store_release(&a->state, TM_ALIAS_DEAD);
 	w->arg->unmaps++;
 	w->watched++;
 	w->started++;
-	return tm_watch_breath();
+	return tm_watch_breath(w);
 }
 
 /* What has ended since goes out. */
@@ -389,7 +451,7 @@ static int tm_watch_collect(struct tm_watch *w)
 			.begin_ticks = a->dead_ticks,
 			.op_ticks =
 				a->gone_ticks > a->dead_ticks ? a->gone_ticks - a->dead_ticks : 0,
-			.cpu = raw_smp_processor_id(),
+			.cpu = a->dead_cpu,
 			.pages = w->arg->pages,
 		};
 		w->arg->evicted += a->evicted;
@@ -450,7 +512,8 @@ static int tm_watch_start(struct tm_watch *w)
 		w->alias[i].page = alloc_page(gfp);
 		if (!w->alias[i].page)
 			return -ENOMEM;
-		w->alias[i].stamp = w->v->stamp + ((u64)i << 24);
+		/* Apart for as often as one of them can be watched anew. */
+		w->alias[i].stamp = w->v->stamp + (u64)i * 2 * TM_KMOD_OPERATIONS_MAX;
 	}
 	reader = kthread_create(tm_reader_main, w, "tlbmark/%u", w->arg->reader);
 	if (IS_ERR(reader))
@@ -499,6 +562,8 @@ long tm_vmap_lifetime(struct tm_vmap *v, struct tm_vmap_lifetime __user *user)
 	struct tm_watch w = {.v = v, .arg = &arg, .loop = &loop};
 	int error;
 
+	if (!IS_ENABLED(CONFIG_X86))
+		return -EOPNOTSUPP;
 	if (copy_from_user(&arg, user, sizeof(arg)))
 		return -EFAULT;
 	error = tm_loop_start(&loop, &arg.run);
