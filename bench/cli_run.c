@@ -409,8 +409,12 @@ static void be_deterministic(struct arguments *a)
 		a->session.plan.seed = 1;
 	if (a->session.probe == TM_PROBE_AUTO)
 		a->session.probe = TM_PROBE_NONE;
-	/* A large block would be a mapping of its own, which the runs inherit, now and then. */
+	/*
+	 * A large block, or a thread's heap, would be a mapping of its own, which
+	 * the runs inherit, now and then; and more of them are longer to search.
+	 */
 	mallopt(M_MMAP_MAX, 0);
+	mallopt(M_ARENA_MAX, 1);
 }
 
 static int cmd_run(int argc, char **argv)

@@ -4,7 +4,6 @@
  * verify, tear down. docs/method.md tells what is timed and what is not.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <numa.h>
 #include <pthread.h>
 #include <sched.h>
@@ -14,22 +13,23 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "deterministic.h"
 #include "engine.h"
 #include "interruptions.h"
 
 enum {
-	BATCH_MAX = 1024,	  /* events of a batch must fit the probe's rings */
-	BATCH_CELLS = 1 << 18,	  /* operations x responders of a batch */
-	BATCH_NS = 5000000,	  /* what a batch should last */
-	RING_GAPS = 8192,	  /* for one responder; shared out among many */
-	WARMUP_NS = 5000000,	  /* at least, */
-	WARMUP_OPS = 16,	  /* and so many, unless the half of the time is gone */
-	ARM_TIMEOUT_NS = 2000000, /* then a responder counts as not there */
-	FOLD_TIMEOUT_ARMS = 50,	  /* the same between batches, so many times longer */
-	OFFSETS_NS = 200000000,	  /* for all responders together */
-	DROP_FROM_OPS = 16,	  /* batches of so many operations drop their first */
-	SETTLE_NS = 300,	  /* after the answers: let the cache lines come to rest */
-	GAP_MIN_NS = 200,	  /* no interrupt is shorter */
+	BATCH_MAX = 1024,	   /* events of a batch must fit the probe's rings */
+	BATCH_CELLS = 1 << 18,	   /* operations x responders of a batch */
+	BATCH_NS = 5000000,	   /* what a batch should last */
+	RING_GAPS = 8192,	   /* for one responder; shared out among many */
+	WARMUP_NS = 5000000,	   /* at least, */
+	WARMUP_OPS = 16,	   /* and so many, unless the half of the time is gone */
+	ARM_TIMEOUT_NS = 20000000, /* some time slices; then a responder counts as not there */
+	FOLD_TIMEOUT_ARMS = 5,	   /* the same between batches, so many times longer */
+	OFFSETS_NS = 200000000,	   /* for all responders together */
+	DROP_FROM_OPS = 16,	   /* batches of so many operations drop their first */
+	SETTLE_NS = 300,	   /* after the answers: let the cache lines come to rest */
+	GAP_MIN_NS = 200,	   /* no interrupt is shorter */
 	VERIFY_ROUNDS = 32,
 	DETERMINISTIC_WARMUP_OPS = 32,	   /* or as many as are measured, if those are fewer */
 	DETERMINISTIC_ARM_NS = 1000000000, /* instructions: then something is wrong */
@@ -96,11 +96,23 @@ static void fold_batch(struct tm_engine *e, struct tm_initiator *in, bool keep)
 	e->pair = now;
 }
 
-/* With several initiators an operation's time is all there is to keep. */
+/* Nobody's gaps and events, so that the rings do not fill. */
+static void discard(struct tm_engine *e, struct tm_initiator *in)
+{
+	for (unsigned int i = 0; i < e->responders.count; i++)
+		tm_responder_drain(&e->responders.r[i], e->gaps, RING_GAPS);
+	if (!e->cell->args.workload->overlap)
+		return;
+	for (unsigned int i = 0; i < e->responders.count; i++)
+		tm_probe_drain(e->context->probe, e->responders.r[i].cpu, e->events, TM_EVENTS_MAX);
+	tm_probe_drain(e->context->probe, in->t.cpu, e->events, TM_EVENTS_MAX);
+}
+
+/* Where operations overlap their times are all there is to keep. */
 static void keep_times(struct tm_engine *e, struct tm_initiator *in, bool keep)
 {
-	for (unsigned int i = 0; !in->t.index && i < e->responders.count; i++)
-		tm_responder_drain(&e->responders.r[i], e->gaps, RING_GAPS);
+	if (!in->t.index)
+		discard(e, in);
 	for (uint32_t i = 0; keep && i < in->t.count; i++) {
 		tm_hist_record(in->op, in->t.samples[i].op_ticks);
 		if (!in->t.index)
@@ -130,10 +142,12 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 		fold_batch(e, in, keep);
 	else
 		keep_times(e, in, keep);
-	if (keep)
+	if (keep) {
 		in->ops += in->t.count - dropped;
-	else if (!in->t.index)
+		in->done += in->t.count;
+	} else if (!in->t.index) {
 		e->r->warmup_ops += in->t.count;
+	}
 	if (e->cell->deterministic)
 		return ops;
 	taken = tm_ticks() - start;
@@ -142,29 +156,11 @@ static size_t run_batch(struct tm_engine *e, struct tm_initiator *in, size_t ops
 	return taken > 2 * wanted && ops > 1 ? ops / 2 : ops;
 }
 
-/*
- * Each CPU gathers page counts and hands them on when there are enough, which
- * is a few instructions of some operation: all begin with none gathered.
- */
-static void refresh_statistics(void)
-{
-	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		ssize_t n = write(fd, "1", 1);
-
-		(void)n; /* without: a few instructions more or less */
-		close(fd);
-	}
-}
-
 static size_t warm_up_by_count(struct tm_engine *e, struct tm_initiator *in)
 {
 	size_t ops = e->cell->ops < DETERMINISTIC_WARMUP_OPS ? (size_t)e->cell->ops
 							     : DETERMINISTIC_WARMUP_OPS;
 
-	if (!in->t.index)
-		refresh_statistics();
 	run_batch(e, in, ops, false);
 	return e->batch_limit;
 }
@@ -234,12 +230,13 @@ static void begin_phase(struct tm_engine *e, struct before *b)
 
 	memcpy(cpus, p->initiator_cpu, p->initiators * sizeof(*cpus));
 	memcpy(cpus + p->initiators, p->responder_cpu, p->responders * sizeof(*cpus));
-	e->r->have_tlb_interrupts = !tm_interrupts_read("TLB", &b->tlb);
-	e->r->have_call_interrupts = !tm_interrupts_read("CAL", &b->call);
-	tm_interruptions_begin(e);
+	/* Before the counters are read: it may interrupt those CPUs itself. */
 	rc = tm_probe_start(e->context->probe, cpus, p->initiators + p->responders);
 	if (rc)
 		tm_fail(&e->initiator[0].t, rc, "the probe does not start");
+	e->r->have_tlb_interrupts = !tm_interrupts_read("TLB", &b->tlb);
+	e->r->have_call_interrupts = !tm_interrupts_read("CAL", &b->call);
+	tm_interruptions_begin(e);
 	tm_interruptions_forget(e);
 	if (e->initiators > 1)
 		*tm_probe_in_operation(e->context->probe) = 1;
@@ -434,8 +431,11 @@ static int set_up(struct tm_engine *e)
 
 	if (rc)
 		return rc;
+	if (c->deterministic)
+		tm_deterministic_prepare();
 	tm_guard_install();
-	e->attribute = c->placement.initiators == 1 && !c->deterministic;
+	e->attribute =
+		c->placement.initiators == 1 && !c->deterministic && !c->args.workload->overlap;
 	e->batch_limit = BATCH_CELLS / (c->placement.responders + 1);
 	if (e->batch_limit > BATCH_MAX)
 		e->batch_limit = BATCH_MAX;
@@ -513,10 +513,13 @@ static void summarise(struct tm_engine *e)
 			rows[i].delivery_p50_ticks = tm_hist_quantile(e->delivery[i], 0.5);
 			rows[i].stolen_p50_ticks = tm_hist_quantile(e->stolen[i], 0.5);
 		}
-		e->r->gaps_dropped += r->dropped;
+		if (e->attribute) /* else there is nothing that they could be missed in */
+			e->r->gaps_dropped += r->dropped;
 		if (r->threshold_ticks > e->r->gap_threshold_ticks)
 			e->r->gap_threshold_ticks = r->threshold_ticks;
 	}
+	for (unsigned int i = 0; i < e->initiators; i++)
+		e->r->ops_done += e->initiator[i].done;
 	for (unsigned int i = 0; !e->attribute && i < e->initiators; i++) {
 		e->r->ops += e->initiator[i].ops;
 		tm_hist_merge(tm_result_hist(e->r, TM_METRIC_OP), e->initiator[i].op);

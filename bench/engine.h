@@ -19,8 +19,8 @@ struct tm_initiator {
 	struct tm_thread t;
 	struct tm_engine *engine;
 	pthread_t thread;
-	struct tm_hist *op; /* with several initiators: its own operations */
-	uint64_t ops;
+	struct tm_hist *op;		/* with several initiators: its own operations */
+	uint64_t ops, done;		/* measured; and with those that are dropped */
 	volatile uint32_t in_operation; /* with several: nobody reads it */
 };
 

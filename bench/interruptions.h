@@ -6,7 +6,7 @@
  * result hold all three, so that a reader can see whether they agree.
  *
  * Called on the first initiator's thread. One after the other:
- * tm_interruptions_begin(), the probe's start, tm_interruptions_forget(), the
+ * the probe's start, tm_interruptions_begin(), tm_interruptions_forget(), the
  * batches, tm_interruptions_end().
  */
 #ifndef TLBMARK_INTERRUPTIONS_H

@@ -10,6 +10,8 @@ libtlbmark_core_a_SOURCES = \
 	bench/cgroup.h \
 	bench/clock.c \
 	bench/clock.h \
+	bench/deterministic.c \
+	bench/deterministic.h \
 	bench/engine.c \
 	bench/engine.h \
 	bench/environment.c \

@@ -124,7 +124,7 @@ void tm_probe_detach(struct tm_probe *p);
 
 /* What one CPU's column of /proc/interrupts says, in groups of lines. */
 enum tm_interrupt_line {
-	TM_LINE_CALL, /* CAL: function-call interrupts, those in TLB among them */
+	TM_LINE_CALL, /* CAL, on aarch64 an IPI: function-call interrupts, on x86 TLB's too */
 	TM_LINE_TIMER,
 	TM_LINE_DEVICE, /* the numbered ones */
 	TM_LINE_RESCHEDULE,

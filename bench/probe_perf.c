@@ -328,34 +328,6 @@ static void allow_descriptors(rlim_t wanted)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int perf_start(void *state, const unsigned int *cpus, unsigned int count)
-{
-	struct state *st = state;
-	int error = 0;
-
-	end_phase(st);
-	st->cpu = calloc(count ? count : 1, sizeof(*st->cpu));
-	if (!st->cpu)
-		return -ENOMEM;
-	st->ring_bytes = RING_BYTES;
-	while (st->ring_bytes > RING_BYTES_LEAST && st->ring_bytes * count > ALL_BYTES)
-		st->ring_bytes /= 2;
-	allow_descriptors((rlim_t)count * st->points + 256);
-	for (unsigned int i = 0; i < count; i++) {
-		st->cpu[i].number = cpus[i];
-		memset(st->cpu[i].fd, -1, sizeof(st->cpu[i].fd));
-	}
-	st->cpus = count;
-	for (unsigned int i = 0; !error && i < count; i++)
-		error = open_cpu(st, &st->cpu[i]);
-	for (unsigned int i = 0; !error && i < count; i++)
-		for (unsigned int p = 0; p < st->points; p++)
-			ioctl(st->cpu[i].fd[p], PERF_EVENT_IOC_ENABLE, 0);
-	if (error)
-		end_phase(st);
-	return error == -EINVAL || error == -ENODEV ? -ERANGE : error;
-}
-
 static uint64_t field(const struct point *p, unsigned int i, const char *raw, unsigned int size)
 {
 	uint64_t v = 0;
@@ -483,6 +455,42 @@ static size_t consume(struct state *st, struct cpu *c, struct tm_event *events, 
 	return n;
 }
 
+static int perf_start(void *state, const unsigned int *cpus, unsigned int count)
+{
+	struct state *st = state;
+	int error = 0;
+
+	end_phase(st);
+	st->cpu = calloc(count ? count : 1, sizeof(*st->cpu));
+	if (!st->cpu)
+		return -ENOMEM;
+	st->ring_bytes = RING_BYTES;
+	while (st->ring_bytes > RING_BYTES_LEAST && st->ring_bytes * count > ALL_BYTES)
+		st->ring_bytes /= 2;
+	allow_descriptors((rlim_t)count * st->points + 256);
+	for (unsigned int i = 0; i < count; i++) {
+		st->cpu[i].number = cpus[i];
+		memset(st->cpu[i].fd, -1, sizeof(st->cpu[i].fd));
+	}
+	st->cpus = count;
+	for (unsigned int i = 0; !error && i < count; i++)
+		error = open_cpu(st, &st->cpu[i]);
+	for (unsigned int i = 0; !error && i < count; i++)
+		for (unsigned int p = 0; p < st->points; p++)
+			ioctl(st->cpu[i].fd[p], PERF_EVENT_IOC_ENABLE, 0);
+	if (error)
+		end_phase(st);
+	/* Enabling an event interrupts its CPU, which those before tell. */
+	for (unsigned int i = 0; i < st->cpus; i++) {
+		struct cpu *c = &st->cpu[i];
+
+		consume(st, c, NULL, 0);
+		memset(&c->tally, 0, sizeof(c->tally));
+		c->in_handler = false;
+	}
+	return error == -EINVAL || error == -ENODEV ? -ERANGE : error;
+}
+
 /* An interrupt between a hit's stamp and its record puts them out of order. */
 static void sort_by_time(struct tm_event *events, size_t n)
 {
@@ -524,11 +532,10 @@ static int perf_stop(void *state, tm_probe_each *each, void *into, uint64_t *los
 {
 	struct state *st = state;
 
+	/* First: disabling, reading and closing an event interrupts its CPU. */
 	for (unsigned int i = 0; i < st->cpus; i++)
-		for (unsigned int p = 0; p < st->points; p++)
-			ioctl(st->cpu[i].fd[p], PERF_EVENT_IOC_DISABLE, 0);
-	for (unsigned int i = 0; i < st->cpus; i++) {
 		consume(st, &st->cpu[i], NULL, 0);
+	for (unsigned int i = 0; i < st->cpus; i++) {
 		each(into, st->cpu[i].number, &st->cpu[i].tally);
 		*lost += st->cpu[i].lost;
 		for (unsigned int p = 0; p < st->points; p++)

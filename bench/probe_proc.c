@@ -87,6 +87,25 @@ const char *tm_interrupt_line_name(enum tm_interrupt_line l)
 	return line_groups[l].name;
 }
 
+/* "IPI1:  12  34  Function call interrupts": arch/arm64/kernel/smp.c numbers them. */
+static enum tm_interrupt_line ipi_line_of(const char *line)
+{
+	static const struct {
+		const char *description;
+		enum tm_interrupt_line line;
+	} lines[] = {
+		{"Function call interrupts", TM_LINE_CALL},
+		{"Rescheduling interrupts", TM_LINE_RESCHEDULE},
+		{"Timer broadcast interrupts", TM_LINE_TIMER},
+		{"IRQ work interrupts", TM_LINE_IRQ_WORK},
+	};
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		if (strstr(line, lines[i].description))
+			return lines[i].line;
+	return TM_LINE_OTHER;
+}
+
 /* TM_LINES: counts what another line has already, or no interrupt. */
 static enum tm_interrupt_line line_of(const char *name, size_t length)
 {
@@ -99,6 +118,8 @@ static enum tm_interrupt_line line_of(const char *name, size_t length)
 		return TM_LINES;
 	if (isdigit((unsigned char)*name))
 		return TM_LINE_DEVICE;
+	if (!strncmp(name, "IPI", 3))
+		return ipi_line_of(name);
 	for (int l = 0; l < TM_LINES; l++)
 		if (strstr(line_groups[l].lines, key))
 			return (enum tm_interrupt_line)l;

@@ -170,9 +170,9 @@ static json_t *build_counts(const struct tm_record_input *in)
 
 	return json_pack(
 		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
-		" s:o, s:o, s:o}",
-		"ops", number(r->ops), "armed", number(r->ops_armed), "disturbed",
-		number(r->ops_disturbed), "valid", number(r->ops_valid), "one_gap",
+		" s:o, s:o, s:o, s:o}",
+		"ops", number(r->ops), "done", number(r->ops_done), "armed", number(r->ops_armed),
+		"disturbed", number(r->ops_disturbed), "valid", number(r->ops_valid), "one_gap",
 		number(r->valid_one_gap), "positive", number(r->valid_positive), "in_gap_checked",
 		number(r->valid_in_gap_checked), "in_gap", number(r->valid_in_gap),
 		"deliveries_expected", number(r->deliveries_expected), "deliveries",
@@ -264,6 +264,12 @@ static uint64_t interrupts(const struct tm_record_input *in)
 	return calls ? in->result->call_interrupts : in->result->tlb_interrupts;
 }
 
+/* What was counted over the whole phase is of all operations that were done in it. */
+static uint64_t operations(const struct tm_result *r, bool whole_phase)
+{
+	return whole_phase ? r->ops_done : r->ops;
+}
+
 static void derive(const struct tm_record_input *in, struct derived *d)
 {
 	struct tm_result *r = in->result;
@@ -271,29 +277,33 @@ static void derive(const struct tm_record_input *in, struct derived *d)
 	bool control = in->role != TM_ROLE_MEASURED;
 	/* Several initiators' operations overlap: gaps belong to none of them. */
 	bool gaps = r->deliveries_expected && tm_state_spins(in->cell->state);
+	bool whole_phase = false;
 
 	d->delivered_ratio = share(r->deliveries, r->deliveries_expected);
 	d->full_flush_share =
 		p->has_ranges ? share(p->full[INSIDE], p->flush[FLUSH_REMOTE][INSIDE]) : NAN;
 	d->ops_per_second = share(r->ops, r->elapsed_ns) * 1e9;
-	d->tlb_interrupts_per_op = r->have_tlb_interrupts ? share(r->tlb_interrupts, r->ops) : NAN;
+	d->tlb_interrupts_per_op =
+		r->have_tlb_interrupts ? share(r->tlb_interrupts, operations(r, true)) : NAN;
 
 	/* A control's gaps are timer ticks, so there the kernel's own line is better. */
 	/* perf counts the whole phase, so the untimed part too: only where nothing else tells. */
 	if (r->probe_kind != TM_PROBE_NONE && (p->has_columns || !gaps || control)) {
 		d->ipis_source = "probe";
 		d->ipis = probed_ipis(in);
+		whole_phase = !p->has_columns;
 	} else if (gaps && !(control && r->have_tlb_interrupts)) {
 		d->ipis_source = "gaps";
 		d->ipis = gaps_inside(r);
 	} else if (r->have_tlb_interrupts && r->have_call_interrupts) {
 		d->ipis_source = "interrupts";
 		d->ipis = interrupts(in);
+		whole_phase = true;
 	} else {
 		d->ipis_source = NULL;
 		d->ipis = 0;
 	}
-	d->ipis_per_op = d->ipis_source ? share(d->ipis, r->ops) : NAN;
+	d->ipis_per_op = d->ipis_source ? share(d->ipis, operations(r, whole_phase)) : NAN;
 }
 
 /*
@@ -307,14 +317,14 @@ static double kernel_flushes_per_op(const struct tm_record_input *in, bool anywh
 					      "__cpa_flush_tlb", "__cpa_flush_all"};
 	const struct tm_probe_counts *p = &in->result->probe;
 	unsigned int cpus = in->cell->args.initiators + in->cell->args.responders;
-	uint64_t calls = 0;
+	uint64_t calls = 0, ops = operations(in->result, anywhere || !p->has_columns);
 
 	for (size_t f = 0; f < sizeof(flushes) / sizeof(flushes[0]); f++)
 		for (unsigned int i = 0; i < TM_PROBE_FUNCTIONS && p->function[i].name[0]; i++)
 			if (!strcmp(p->function[i].name, flushes[f]))
 				calls += p->function[i].calls[INSIDE] +
 					 (anywhere ? p->function[i].calls[OUTSIDE] : 0);
-	return p->has_functions && cpus > 1 ? share(calls, in->result->ops * (cpus - 1)) : NAN;
+	return p->has_functions && cpus > 1 ? share(calls, ops * (cpus - 1)) : NAN;
 }
 
 static void add_kernel_flushes(const struct tm_record_input *in, json_t *derived)

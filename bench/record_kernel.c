@@ -5,6 +5,8 @@
 /* Counts of the same thing may differ by so many, or by this share. */
 enum { AGREE_COUNT = 2 };
 #define AGREE_SHARE 0.01
+/* Where clocks are known worse than to this, an event lies in any gap or in none. */
+#define MATCH_BOUND_NS 50e3
 
 static const char *const flush_names[TM_FLUSH_REASONS] = {
 	"task_switch",	      "remote_shootdown", "local_shootdown",
@@ -87,6 +89,13 @@ static json_t *build_lines(const struct tm_responder_result *r)
 	return lines;
 }
 
+/* Can its gaps and the probe's events be matched at all? */
+static bool is_matched(const struct tm_record_input *in, const struct tm_responder_result *r)
+{
+	return in->result->probe.has_events &&
+	       tm_ticks_to_ns(in->clock, (double)r->bound_ticks) <= MATCH_BOUND_NS;
+}
+
 /* What interrupted one responder, whenever it was, added to its member. */
 static void add_interruptions(const struct tm_record_input *in, const struct tm_responder_result *r,
 			      json_t *responder)
@@ -95,8 +104,8 @@ static void add_interruptions(const struct tm_record_input *in, const struct tm_
 	bool probed = in->result->probe_kind != TM_PROBE_NONE;
 	json_t *more =
 		json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "gaps_unexplained",
-			  number_if(all->has_events, r->gaps_unexplained), "interrupts_unseen",
-			  number_if(all->has_events, r->interrupts_unseen), "page_faults",
+			  number_if(is_matched(in, r), r->gaps_unexplained), "interrupts_unseen",
+			  number_if(is_matched(in, r), r->interrupts_unseen), "page_faults",
 			  r->have_faults ? json_integer(r->faults) : json_null(), "handlers",
 			  probed ? in_out(r->probe.handlers) : json_null(), "causes",
 			  probed ? build_causes(&r->probe) : json_null(), "functions",
@@ -166,16 +175,24 @@ static void judge_responder(const struct tm_record_input *in, const struct tm_re
 	uint64_t calls = p->handlers[INSIDE] + p->handlers[OUTSIDE], all = probed_interrupts(p);
 	uint64_t listed = listed_interrupts(r), listed_calls = (uint64_t)r->line[TM_LINE_CALL];
 	bool events = in->result->probe.has_events;
+	/* On aarch64 the probe counts callbacks, and other interrupts as devices'. */
+	bool comparable = events && r->have_lines && in->result->have_call_interrupts;
 
-	if (events && r->have_lines && !agree(calls, listed_calls))
+	if (comparable && !agree(calls, listed_calls))
 		say(warnings,
 		    "CPU %u: the probe counted %llu function-call interrupts, /proc/interrupts"
 		    " %llu",
 		    r->cpu, (unsigned long long)calls, (unsigned long long)listed_calls);
-	if (events && r->have_lines && !agree(all, listed))
+	if (comparable && !agree(all, listed))
 		say(warnings, "CPU %u: the probe counted %llu interrupts, /proc/interrupts %llu",
 		    r->cpu, (unsigned long long)all, (unsigned long long)listed);
-	if (events && !in->result->probe.events_lost && !agree(all - r->interrupts_unseen, all))
+	if (events && !is_matched(in, r))
+		say(warnings,
+		    "CPU %u: its clock's offset is known to %.0f us only, so which interruption"
+		    " had which cause is not told",
+		    r->cpu, tm_ticks_to_ns(in->clock, (double)r->bound_ticks) / 1e3);
+	else if (events && !in->result->probe.events_lost &&
+		 !agree(all - r->interrupts_unseen, all))
 		say(warnings, "CPU %u: %llu of %llu interrupts lie in no gap of the responder's",
 		    r->cpu, (unsigned long long)r->interrupts_unseen, (unsigned long long)all);
 	if (r->have_faults && r->faults)

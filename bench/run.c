@@ -31,6 +31,7 @@ static const char *const metric_names[TM_METRICS] = {
 	[TM_METRIC_SEND] = "send",	 [TM_METRIC_ENTRY] = "entry",
 	[TM_METRIC_HANDLER] = "handler", [TM_METRIC_STALE] = "stale",
 	[TM_METRIC_GONE] = "gone",	 [TM_METRIC_INTERRUPTION] = "interruption",
+	[TM_METRIC_LIFE] = "life",
 };
 
 const char *tm_state_name(enum tm_state s)

@@ -92,6 +92,7 @@ enum tm_metric {
 	TM_METRIC_STALE,    /* tm_look(): age of a dead translation that was still used */
 	TM_METRIC_GONE,	    /* and of one that was not */
 	TM_METRIC_INTERRUPTION, /* a gap's length, whenever it was, a (gap, responder) each */
+	TM_METRIC_LIFE,		/* tm_life(): for how long a dead translation was used */
 	TM_METRICS
 };
 const char *tm_metric_name(enum tm_metric m);
@@ -111,6 +112,7 @@ struct tm_result {
 	char why[256];
 
 	uint64_t ops;	    /* measured operations */
+	uint64_t ops_done;  /* in the measured phase, batches' dropped first ones too */
 	uint64_t ops_armed; /* all responders known to be in their state at begin */
 	uint64_t
 		ops_disturbed; /* armed, but the probe saw another interrupt or a context switch on a CPU that takes part */

@@ -35,18 +35,23 @@ void tm_count(struct tm_thread *t, unsigned int index, uint64_t value)
 		__atomic_fetch_add(&e->r->counter[index], value, __ATOMIC_RELAXED);
 }
 
-void tm_look_ticks(struct tm_thread *t, uint64_t age_ticks, bool stale)
+static void keep_value(struct tm_thread *t, enum tm_metric m, uint64_t ticks)
 {
 	struct tm_engine *e = t->engine;
 
 	if (e->measuring && t->count > e->dropped)
-		tm_hist_record(tm_result_hist(e->r, stale ? TM_METRIC_STALE : TM_METRIC_GONE),
-			       age_ticks);
+		tm_hist_record(tm_result_hist(e->r, m), ticks);
 }
 
 void tm_look(struct tm_thread *t, uint64_t age_ns, bool stale)
 {
-	tm_look_ticks(t, tm_ns_to_ticks(t->engine->context->clock, (double)age_ns), stale);
+	keep_value(t, stale ? TM_METRIC_STALE : TM_METRIC_GONE,
+		   tm_ns_to_ticks(t->engine->context->clock, (double)age_ns));
+}
+
+void tm_life(struct tm_thread *t, uint64_t life_ticks)
+{
+	keep_value(t, TM_METRIC_LIFE, life_ticks);
 }
 
 /* xorshift64*: Marsaglia (2003), Vigna (2016). */

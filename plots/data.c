@@ -13,8 +13,8 @@
 
 static const char *const role_names[TM_PLOT_ROLES] = {"measured", "control_foreign",
 						      "control_none"};
-static const char *const metric_names[TM_PLOT_METRICS] = {"op",	    "delivery", "stolen",
-							  "return", "stale",	"gone"};
+static const char *const metric_names[TM_PLOT_METRICS] = {"op",	   "delivery", "stolen", "return",
+							  "stale", "gone",     "life"};
 
 static const char *text_of(const json_t *object, const char *key)
 {

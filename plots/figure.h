@@ -33,6 +33,7 @@ enum tm_plot_metric {
 	TM_PLOT_RETURN,
 	TM_PLOT_STALE, /* looks at dead translations: the ages at which one was still used, */
 	TM_PLOT_GONE,  /* and at which not */
+	TM_PLOT_LIFE,  /* for how long one was used */
 	TM_PLOT_METRICS
 };
 

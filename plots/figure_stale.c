@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* How long dead translations are still used, from looks at them (results/stale.h). */
+/*
+ * How long dead translations are still used: from looks at them (results/stale.h),
+ * or from whole lives, of which it is simply the share that is longer.
+ */
 #define _GNU_SOURCE
 #include "figure.h"
 
@@ -59,32 +62,71 @@ static int add_bins(struct tm_series *s, const struct tm_hist *stale, const stru
 	return 0;
 }
 
-static int add_row(struct tm_figure *f, const struct tm_plot_row *row)
+static void set_axes(struct tm_panel *p, double most, double tick_s)
+{
+	p->x = (struct tm_axis){0, 1.05 * (most + 1) * tick_s, false, TM_UNIT_TIME};
+	p->y = (struct tm_axis){0, 104, false, TM_UNIT_PERCENT};
+}
+
+static int add_looks(struct tm_figure *f, const struct tm_plot_row *row)
 {
 	const struct tm_plot_cell *cell = &row->cell[TM_PLOT_MEASURED];
 	const struct tm_hist *stale = cell->metric[TM_PLOT_STALE];
 	const struct tm_hist *gone = cell->metric[TM_PLOT_GONE];
-	struct tm_panel *p = tm_figure_add_panel(f, row->label);
 	struct tm_stale_step *steps;
 	double low, high, most;
+	struct tm_panel *p;
 	size_t count;
-	int rc;
+	int rc = tm_stale_curve(stale, gone, &steps, &count);
 
-	if (!p)
-		return -ENOMEM;
-	rc = tm_stale_curve(stale, gone, &steps, &count);
-	if (rc)
+	if (rc || !count)
 		return rc;
+	p = tm_figure_add_panel(f, row->label);
+	if (!p) {
+		free(steps);
+		return -ENOMEM;
+	}
 	most = (double)steps[count - 1].to;
 	rc = add_curve(&p->series[0], steps, count, cell->tick_s);
 	if (!rc)
 		rc = add_bins(&p->series[1], stale, gone, most, cell->tick_s);
 	if (tm_stale_half(steps, count, &low, &high))
 		p->mark = (low + high) / 2 * cell->tick_s;
-	p->x = (struct tm_axis){0, 1.05 * (most + 1) * cell->tick_s, false, TM_UNIT_TIME};
-	p->y = (struct tm_axis){0, 104, false, TM_UNIT_PERCENT};
+	set_axes(p, most, cell->tick_s);
 	free(steps);
 	return rc;
+}
+
+static int add_lives(struct tm_figure *f, const struct tm_plot_row *row)
+{
+	const struct tm_plot_cell *cell = &row->cell[TM_PLOT_MEASURED];
+	const struct tm_hist *h = cell->metric[TM_PLOT_LIFE];
+	double percent = 100;
+	struct tm_panel *p;
+	uint64_t ended = 0;
+
+	if (!h || !h->count)
+		return 0;
+	p = tm_figure_add_panel(f, row->label);
+	if (!p || !tm_figure_add_point(&p->series[0], 0, percent, NAN, NAN))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < h->slots; i++) {
+		if (!h->slot[i])
+			continue;
+		if (!tm_figure_add_point(&p->series[0],
+					 (double)tm_hist_slot_low(h, i) * cell->tick_s, percent,
+					 NAN, NAN))
+			return -ENOMEM;
+		ended += h->slot[i];
+		percent = 100 * (1 - (double)ended / (double)h->count);
+		if (!tm_figure_add_point(&p->series[0],
+					 (double)tm_hist_slot_high(h, i) * cell->tick_s, percent,
+					 NAN, NAN))
+			return -ENOMEM;
+	}
+	p->mark = (double)tm_hist_quantile(h, 0.5) * cell->tick_s;
+	set_axes(p, (double)h->max, cell->tick_s);
+	return 0;
 }
 
 /* Series: the curve; shares of the looks themselves. */
@@ -93,10 +135,8 @@ int tm_figure_build_stale(const struct tm_plot_data *d, struct tm_figure *f)
 	int rc = 0;
 
 	for (size_t i = 0; i < d->count && !rc; i++) {
-		const struct tm_plot_cell *cell = &d->rows[i].cell[TM_PLOT_MEASURED];
-
-		if (cell->metric[TM_PLOT_STALE] || cell->metric[TM_PLOT_GONE])
-			rc = add_row(f, &d->rows[i]);
+		rc = add_looks(f, &d->rows[i]);
+		rc = rc ? rc : add_lives(f, &d->rows[i]);
 	}
 	snprintf(f->left_out, sizeof(f->left_out),
 		 "no valid run looked whether dead translations are still used");

@@ -55,7 +55,9 @@ static int add_responder(struct tm_gather_interruptions *g, const json_t *respon
 int tm_gather_interruptions(struct tm_gather *g, const json_t *record, struct tm_hist *gaps)
 {
 	struct tm_gather_interruptions *to = &g->interruptions;
-	double operations = number_at(json_object_get(record, "counts"), "ops");
+	const json_t *counts = json_object_get(record, "counts");
+	/* The interrupts are the whole phase's; earlier records lack its operations. */
+	double operations = number_at(counts, json_object_get(counts, "done") ? "done" : "ops");
 	json_t *responder;
 	size_t i;
 	int rc = 0;

@@ -13,13 +13,17 @@
  * translations displaced it.
  *
  * Aliases are watched at any distance from the next purge, at random, so the
- * distribution is what a stale alias of an arbitrary vunmap() would meet. It
+ * distribution is what a stale alias of an arbitrary vunmap() would meet: a call
+ * begins just after a purge and watches from a random one of the next PERIODS
+ * predicted periods on. Where purges come later than predicted the last part of a
+ * period is watched less often, by about one in PERIODS. Each call watches on
+ * until all of its aliases have ended, and none is passed over. It
  * says nothing of a CPU that never held the translation, which cannot reach it
  * at all, nor of speculation. Every load goes through a TLB entry that was
  * there before; the pages are freed only after everything was flushed.
  *
- * The counters are of whole calls: of the first one's operations some may have
- * fallen into the warm-up, and of the last one's some are not asked for.
+ * Operations overlap, so gaps belong to none of them. The counters are of whole
+ * calls; each operation has its share of its call's.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -33,7 +37,12 @@
 #include "vmap_area.h"
 
 enum { PAGES, EVERY, INTERVAL, BATCH };
-enum { BATCH_MAX = 4096 };
+enum {
+	/* As many as the module can watch at a time: then it need not leave any out,
+	 * which would be one that comes while old ones live, so the sample too old. */
+	BATCH_MAX = TM_VMAP_WATCHED_MAX,
+	PERIODS = 4,
+};
 
 static const struct tm_param params[] = {
 	[PAGES] = {.name = "pages",
@@ -67,8 +76,8 @@ static const struct tm_param params[] = {
 	{.name = NULL},
 };
 
-enum { UNMAPS, EVICTED, MISSED };
-static const char *const counters[] = {"unmaps", "evicted", "not_watched", NULL};
+enum { UNMAPS, EVICTED };
+static const char *const counters[] = {"unmaps", "evicted", NULL};
 
 /*
  * A call takes a period of the purge at least, however few it watches: what it
@@ -76,7 +85,7 @@ static const char *const counters[] = {"unmaps", "evicted", "not_watched", NULL}
  */
 struct measured {
 	uint32_t count, next;
-	uint64_t longest_ticks;
+	uint64_t unmaps, evicted;
 	struct tm_sample samples[BATCH_MAX];
 };
 
@@ -84,7 +93,7 @@ struct state {
 	int *fds;
 	struct measured *measured; /* of an initiator each */
 	unsigned int count;
-	uint32_t period; /* unmappings a purge */
+	uint32_t before_max; /* unmappings before the first that is watched, at most */
 	struct tm_vmap_lifetime request;
 };
 
@@ -104,13 +113,14 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 static int setup(struct tm_thread *t, void **state)
 {
 	const uint64_t *v = t->cell->values;
+	const uint64_t before = PERIODS * vmap_area_per_purge(TM_VMAP_VMAP, v[PAGES]) - 1;
 	struct state *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return tm_fail(t, -ENOMEM, "state");
 	*state = s;
 	s->count = t->cell->initiators;
-	s->period = (uint32_t)vmap_area_per_purge(TM_VMAP_VMAP, v[PAGES]);
+	s->before_max = before < TM_VMAP_LAZY_MAX ? (uint32_t)before : TM_VMAP_LAZY_MAX;
 	s->request = (struct tm_vmap_lifetime){
 		.reader = tm_responder_cpu(t, 0),
 		.pages = (uint32_t)v[PAGES],
@@ -130,7 +140,7 @@ static int measure(struct tm_thread *t, const struct state *s, struct measured *
 
 	request.run.samples = (uintptr_t)m->samples;
 	request.run.operations = (uint32_t)t->cell->values[BATCH];
-	request.before = (uint32_t)(tm_random(t) % s->period);
+	request.before = (uint32_t)(tm_random(t) % (s->before_max + 1));
 	tm_arm(t);
 	*t->in_operation = 1;
 	rc = ioctl(s->fds[t->index], TM_VMAP_LIFETIME, &request);
@@ -139,23 +149,19 @@ static int measure(struct tm_thread *t, const struct state *s, struct measured *
 		return tm_fail(t, -errno, "watching aliases");
 	m->count = request.run.done;
 	m->next = 0;
-	m->longest_ticks = 0;
-	for (uint32_t i = 0; i < m->count; i++)
-		if (m->samples[i].op_ticks > m->longest_ticks)
-			m->longest_ticks = m->samples[i].op_ticks;
-	tm_count(t, UNMAPS, request.unmaps);
-	tm_count(t, EVICTED, request.evicted);
-	tm_count(t, MISSED, request.missed);
+	m->unmaps = request.unmaps;
+	m->evicted = request.evicted;
 	return 0;
 }
 
-/* Was it stale at an age drawn at random? For the curve of those that are at time t. */
-static void look(struct tm_thread *t, const struct measured *m, uint64_t lifetime_ticks)
+/* What is left of the call's counts, shared out among the operations that are left. */
+static void count_share(struct tm_thread *t, unsigned int index, uint64_t *left,
+			uint32_t operations)
 {
-	uint64_t age_ticks = tm_random(t) % (m->longest_ticks + 1);
+	uint64_t share = *left / operations;
 
-	if (!t->index)
-		tm_look_ticks(t, age_ticks, lifetime_ticks > age_ticks);
+	tm_count(t, index, share);
+	*left -= share;
 }
 
 static int operate(struct tm_thread *t, void *state)
@@ -173,7 +179,10 @@ static int operate(struct tm_thread *t, void *state)
 		}
 		tm_commit(t, sample->begin_ticks, sample->begin_ticks + sample->op_ticks,
 			  sample->pages);
-		look(t, m, sample->op_ticks);
+		if (!t->index)
+			tm_life(t, sample->op_ticks);
+		count_share(t, UNMAPS, &m->unmaps, m->count - m->next);
+		count_share(t, EVICTED, &m->evicted, m->count - m->next);
 		m->next++;
 	}
 	return rc;
@@ -198,6 +207,7 @@ const struct tm_workload tm_workload_alias_lifetime = {
 	.needs = TM_NEEDS_ROOT | TM_NEEDS_KMOD,
 	.gate = TM_GATE_SOME,
 	.kernel_range = true,
+	.overlap = true,
 	.no_control = true, /* whoever runs there is interrupted */
 	.params = params,
 	.counters = counters,

@@ -13,7 +13,9 @@
  * (synchronize_rcu_expedited(), by interrupts of its own), so a responder is
  * interrupted more often than it is flushed and the split into delivery,
  * stolen and return does not hold here. Controls are interrupted as well; what
- * tells them apart is the kernel's count of flushes. migrate_pages() takes
+ * tells them apart is the kernel's count of flushes. Only the probe bpf has that of
+ * the operations alone: with another the delivered ratio is met by those interrupts
+ * already, and a valid run need not have flushed. migrate_pages() takes
  * everything along that the process alone has on that node: stacks, heap.
  *
  * It does not measure the faults of whoever finds a migration entry, nor what

@@ -188,7 +188,13 @@ void tm_count(struct tm_thread *t, unsigned int index, uint64_t value);
  * First initiator only.
  */
 void tm_look(struct tm_thread *t, uint64_t age_ns, bool stale);
-void tm_look_ticks(struct tm_thread *t, uint64_t age_ticks, bool stale);
+
+/*
+ * For how long such a translation was used, where that is seen from the one end
+ * to the other. Becomes the metric `life`. Kept as for tm_count(). First initiator
+ * only.
+ */
+void tm_life(struct tm_thread *t, uint64_t life_ticks);
 
 /* Reproducible numbers, from the cell's seed; one stream a thread. */
 uint64_t tm_random(struct tm_thread *t);
@@ -266,6 +272,11 @@ struct tm_workload {
 	 * part of it and do not make it disturbed.
 	 */
 	bool switches;
+	/*
+	 * Operations overlap, or are told of when others have begun: what interrupts
+	 * the responders belongs to none of them.
+	 */
+	bool overlap;
 	/*
 	 * Responders run in another process, whatever their state: it is what
 	 * happens to others that counts, and a foreign control would be the same.

@@ -56,8 +56,8 @@ for kernel in 6.1 6.12; do
 	holds "$kernel: and it flushes once" vm_unmap_aliases "32 = $size" "$range + $full = 200"
 	holds "$kernel: an alias lives until the purge" alias_lifetime "32 = $size" \
 		"\$counts.ops = 200 and \$counters.evicted * 2 < 200 and
-		\$counters.not_watched = 0 and \$counters.unmaps > 497 and
-		\$metrics.op.p50_ns > 100000"
+		\$counters.unmaps > 497 and \$metrics.life.count = 200 and
+		\$counts.deliveries_expected = 0 and \$metrics.op.p50_ns > 100000"
 	for to in uc wc; do
 		times=2
 		[ $to = uc ] || times=3

@@ -91,7 +91,7 @@ static void fill_counts(struct synthetic *s)
 		s->role == TM_ROLE_MEASURED && s->responders && s->workload->gate == TM_GATE_EVERY;
 	bool flushes = hit && s->workload->flushes[0];
 
-	r->ops = r->ops_armed = r->ops_valid = s->ops;
+	r->ops = r->ops_done = r->ops_armed = r->ops_valid = s->ops;
 	r->deliveries_expected = s->ops * s->responders;
 	r->deliveries = hit ? r->deliveries_expected : 0;
 	if (hit)

@@ -628,6 +628,51 @@ static void test_stale(void **state)
 	assert_true(p->series[1].points[0].v[1] == 100 && p->series[1].points[0].v[2] < 70);
 }
 
+/* Lives of 1 to 10 ms: a share of 100%, and a tenth less beyond each. */
+static void test_lives(void **state)
+{
+	struct fixture *f = *state;
+	const struct tm_panel *p;
+	struct tm_hist *h = tm_hist_new(TM_HIST_FINE);
+	char *text;
+
+	add_run(f->records, &(struct run){.pages = 1, .op_ns = 1000});
+	for (uint64_t ms = 1; ms <= 10; ms++)
+		tm_hist_record(h, ms * 1000000);
+	text = tm_hist_encode(h);
+	json_object_set_new(json_object_get(json_array_get(f->records, 0), "metrics"), "life",
+			    json_pack("{s:s}", "histogram", text));
+	free(text);
+	free(h);
+	assert_int_equal(build(f, "stale")->count, 1);
+	p = f->figure.panels;
+	assert_int_equal(p->series[1].count, 0);
+	assert_int_equal(p->series[0].count, 21);
+	assert_true(p->series[0].points[0].v[0] == 0 && p->series[0].points[0].v[1] == 100);
+	near_to(p->series[0].points[5].v[0], 3e-3);
+	near_to(p->series[0].points[5].v[1], 80);
+	near_to(p->series[0].points[6].v[1], 70);
+	assert_true(p->series[0].points[20].v[1] == 0);
+	near_to(p->mark, 5e-3);
+}
+
+/* Such a record is none of ours; it must not be the end of the others' plots. */
+static void test_empty_looks(void **state)
+{
+	static const char *const names[] = {"stale", "gone", "life"};
+	struct fixture *f = *state;
+	struct tm_hist *h = tm_hist_new(TM_HIST_FINE);
+	char *text = tm_hist_encode(h);
+
+	add_run(f->records, &(struct run){.pages = 1, .op_ns = 1000});
+	for (int k = 0; k < 3; k++)
+		json_object_set_new(json_object_get(json_array_get(f->records, 0), "metrics"),
+				    names[k], json_pack("{s:s}", "histogram", text));
+	free(text);
+	free(h);
+	assert_int_equal(build(f, "stale")->count, 0);
+}
+
 static void test_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -697,6 +742,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_split_pages, begin, end),
 		cmocka_unit_test_setup_teardown(test_heatmap, begin, end),
 		cmocka_unit_test_setup_teardown(test_stale, begin, end),
+		cmocka_unit_test_setup_teardown(test_lives, begin, end),
+		cmocka_unit_test_setup_teardown(test_empty_looks, begin, end),
 		cmocka_unit_test_setup_teardown(test_nothing, begin, end),
 	};
 

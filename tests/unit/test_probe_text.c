@@ -92,6 +92,30 @@ static void test_interrupts_of_cpus(void **state)
 	}
 }
 
+/* aarch64: numbered, told apart by their descriptions. */
+static void test_interrupts_of_arm(void **state)
+{
+	static const char text[] = "           CPU0       CPU1\n"
+				   " 13:       4000       5000     GICv3  27 Level     arch_timer\n"
+				   "IPI0:         1         20       Rescheduling interrupts\n"
+				   "IPI1:         1        300       Function call interrupts\n"
+				   "IPI2:         1          2       CPU stop interrupts\n"
+				   "IPI4:         1         30       Timer broadcast interrupts\n"
+				   "IPI5:         1         40       IRQ work interrupts\n"
+				   "Err:          7\n";
+	static const int64_t of_1[TM_LINES] = {300, 30, 5000, 20, 40, 0, 2};
+	static const unsigned int cpus[] = {1};
+	int64_t lines[1][TM_LINES] = {{0}};
+	FILE *f = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+
+	(void)state;
+	assert_non_null(f);
+	assert_int_equal(tm_interrupts_parse_cpus(f, cpus, 1, 1, lines), 0);
+	for (int l = 0; l < TM_LINES; l++)
+		assert_int_equal(lines[0][l], of_1[l]);
+	fclose(f);
+}
+
 static void test_interrupts_of_many_cpus(void **state)
 {
 	enum { CPUS = 4096 };
@@ -240,6 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_interrupts),
 		cmocka_unit_test(test_interrupts_of_cpus),
+		cmocka_unit_test(test_interrupts_of_arm),
 		cmocka_unit_test(test_interrupts_of_many_cpus),
 		cmocka_unit_test(test_possible),
 		cmocka_unit_test(test_format),

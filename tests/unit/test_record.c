@@ -304,6 +304,16 @@ static void the_kernel_bears_out_the_gaps(void **state)
 	synthetic_free(&floor);
 }
 
+static double one_in_hundred(const struct tm_cell_args *c)
+{
+	return c ? 0.01 : 0;
+}
+
+static double one_an_operation(const struct tm_cell_args *c)
+{
+	return c ? 1 : 0;
+}
+
 /* Of the same areas, in two workloads: one flush in hundreds of operations. */
 static void a_purge_is_predicted(void **state)
 {
@@ -317,6 +327,31 @@ static void a_purge_is_predicted(void **state)
 	assert_string_equal(isolated->params[0].choices[2], "vmap-lazy");
 	assert_true(one > 0 && one < 0.01);
 	assert_true(one == vmap->kernel_flushes_per_op(&alone));
+}
+
+/* What is counted between operations, too, is of those that do not count as well. */
+static void a_purge_between_operations(void **state)
+{
+	static struct tm_workload lazy;
+	struct synthetic s = {.ops = 1000};
+	const double seen[] = {10.0 / 1050, 10.0 / 1000};
+	json_t *r;
+
+	(void)state;
+	lazy = synthetic_munmap;
+	s.workload = &lazy;
+	for (int eager = 0; eager < 2; eager++) {
+		lazy.kernel_flushes_per_op = eager ? one_an_operation : one_in_hundred;
+		synthetic_make(&s);
+		s.result->ops_done = 1050;
+		strcpy(s.result->probe.function[1].name, "do_kernel_range_flush");
+		s.result->probe.function[1].calls[1] = eager ? 10 : 4;
+		s.result->probe.function[1].calls[0] = 6;
+		r = synthetic_record(&s);
+		assert_float_equal(number(r, "derived.kernel_flushes_per_op"), seen[eager], 1e-12);
+		json_decref(r);
+		synthetic_free(&s);
+	}
 }
 
 /* With several, no gap would be told, which is not the same as none. */
@@ -344,7 +379,7 @@ static void three_counts_of_interruptions(void **state)
 {
 	struct synthetic s = {.state = TM_STATE_ISOLATED, .ops = 1000};
 	struct tm_responder_result *r;
-	json_t *record;
+	json_t *record, *vague;
 
 	(void)state;
 	synthetic_make(&s);
@@ -376,7 +411,19 @@ static void three_counts_of_interruptions(void **state)
 	assert_warning(&s, NULL);
 	r->interrupts_unseen = 11;
 	assert_warning(&s, "11 of 1009 interrupts lie in no gap");
+	r->bound_ticks = (uint64_t)(60e3 * SYNTHETIC_HZ / 1e9);
+	assert_warning(&s, "CPU 1: its clock's offset is known to 60 us only, so which");
+	vague = synthetic_record(&s);
+	assert_true(json_is_null(json_object_get(
+		json_array_get(json_object_get(vague, "responders"), 0), "gaps_unexplained")));
+	json_decref(vague);
+	r->bound_ticks = 60;
 	r->interrupts_unseen = 0;
+	r->line[TM_LINE_CALL] = 0; /* where they are not told apart */
+	s.result->have_call_interrupts = false;
+	assert_warning(&s, NULL);
+	s.result->have_call_interrupts = true;
+	r->line[TM_LINE_CALL] = 1000;
 	r->faults = 1;
 	assert_warning(&s, "page faults interrupted it 1 times");
 	s.cell.state = TM_STATE_SPIN;
@@ -411,7 +458,8 @@ static void controls_must_be_quiet(void **state)
 	s.result->probe_kind = TM_PROBE_NONE;
 	assert_reason(&s, "0.070 IPIs an operation in a control");
 	/* Two strays in a short run are no rate. */
-	s.result->ops = s.result->ops_armed = s.result->ops_valid = 100;
+	s.result->ops = s.result->ops_done = 100;
+	s.result->ops_armed = s.result->ops_valid = 100;
 	s.result->tlb_interrupts = 2;
 	assert_reason(&s, NULL);
 	s.result->tlb_interrupts = 3;
@@ -506,6 +554,16 @@ static void where_ipis_are_counted(void **state)
 	r = synthetic_record(&floor);
 	assert_float_equal(number(r, "derived.ipis_per_op"), 1.003, 1e-12);
 	json_decref(r);
+	/* Of the whole phase: by what was done in it, also where it was not measured. */
+	floor.result->ops_done = 1060;
+	floor.result->tlb_interrupts = 106;
+	floor.result->probe.handlers[1] = 1060;
+	floor.result->probe.has_columns = 0;
+	floor.cell.state = TM_STATE_IDLE;
+	r = synthetic_record(&floor);
+	assert_float_equal(number(r, "derived.ipis_per_op"), 1, 1e-12);
+	assert_float_equal(number(r, "derived.tlb_interrupts_per_op"), 0.1, 1e-12);
+	json_decref(r);
 	synthetic_free(&floor);
 }
 
@@ -561,6 +619,7 @@ int main(void)
 		cmocka_unit_test(several_initiators),
 		cmocka_unit_test(the_kernel_bears_out_the_gaps),
 		cmocka_unit_test(a_purge_is_predicted),
+		cmocka_unit_test(a_purge_between_operations),
 		cmocka_unit_test(isolated_takes_one_initiator),
 		cmocka_unit_test(three_counts_of_interruptions),
 		cmocka_unit_test(controls_must_be_quiet),

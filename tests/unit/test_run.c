@@ -90,6 +90,13 @@ static const struct tm_workload protects = {.name = "protects",
 					    .operate = protect_operate,
 					    .verify = protect_verify};
 
+/* The same, but it says that they overlap: then the gaps are nobody's. */
+static const struct tm_workload overlaps = {.name = "overlaps",
+					    .gate = TM_GATE_SOME,
+					    .overlap = true,
+					    .setup = page_setup,
+					    .operate = protect_operate};
+
 static int refuse_setup(struct tm_thread *t, void **state)
 {
 	(void)state;
@@ -187,6 +194,8 @@ static void test_duration(void **state)
 	r = run(&c, TIMEOUT_MS);
 	assert_int_equal(r->error, 0);
 	assert_true(r->ops > OPS);
+	/* Each batch's first one was done, and does not count. */
+	assert_true(r->ops_done > r->ops && r->ops_done <= r->ops + r->ops / 16 + 1);
 	assert_true(r->elapsed_ns >= c.duration_ns);
 	tm_result_free(r);
 }
@@ -205,6 +214,26 @@ static void test_initiators(void **state)
 	assert_int_equal(r->error, 0);
 	assert_int_equal(r->ops, OPS + 1);
 	assert_int_equal(tm_result_hist(r, TM_METRIC_OP)->count, OPS + 1);
+	tm_result_free(r);
+}
+
+static void test_overlapping(void **unused)
+{
+	struct tm_cell c;
+	struct tm_result *r;
+
+	(void)unused;
+	if (tm_topo_cpus(topo) < 2)
+		return;
+	c = cell_of(&overlaps, TM_STATE_SPIN, 1, 1);
+	r = run(&c, TIMEOUT_MS);
+	assert_int_equal(r->error, 0);
+	assert_int_equal(r->ops, OPS);
+	assert_int_equal(r->ops_done, OPS);
+	assert_int_equal(r->ops_valid, OPS);
+	assert_int_equal(tm_result_hist(r, TM_METRIC_OP)->count, OPS);
+	assert_int_equal(r->deliveries_expected + r->deliveries, 0);
+	assert_int_equal(tm_result_responders(r)[0].gaps_in, 0);
 	tm_result_free(r);
 }
 
@@ -397,11 +426,12 @@ static int close_all(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_guard),	   cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_duration),   cmocka_unit_test(test_initiators),
-		cmocka_unit_test(test_responders), cmocka_unit_test(test_controls),
-		cmocka_unit_test(test_verify),	   cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_cancel),	   cmocka_unit_test(test_deterministic),
+		cmocka_unit_test(test_guard),	      cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_duration),      cmocka_unit_test(test_initiators),
+		cmocka_unit_test(test_overlapping),   cmocka_unit_test(test_responders),
+		cmocka_unit_test(test_controls),      cmocka_unit_test(test_verify),
+		cmocka_unit_test(test_failures),      cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_deterministic),
 	};
 
 	return cmocka_run_group_tests_name("run", tests, open_all, close_all);

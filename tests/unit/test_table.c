@@ -651,6 +651,7 @@ static void isolated_cpus_have_a_note(void **state)
 		struct tm_probe_counts *p;
 
 		synthetic_make(&s);
+		s.result->ops_done = 1037; /* by which the phase's interrupts are divided */
 		p = &tm_result_responders(s.result)->probe;
 		p->handlers[1] = 1000;
 		p->handlers[0] = 30;
@@ -676,7 +677,7 @@ static void isolated_cpus_have_a_note(void **state)
 		*newline = ' ';
 	while ((newline = strstr(text, "  ")))
 		memmove(newline, newline + 1, strlen(newline));
-	assert_non_null(strstr(text, "interrupts an operation and isolated CPU: 1.04"
+	assert_non_null(strstr(text, "interrupts an operation and isolated CPU: 1.00"
 				     " (function calls 1030, do_kernel_range_flush 1000,"
 				     " do_sync_core 30, timer 14). User code saw 2002"
 				     " interruptions: p50 5.01 us, p99 5.02 us, longest 2.01 ms;"
