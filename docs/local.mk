@@ -2,6 +2,7 @@
 TM_DOCS = \
 	docs/adding-a-workload.md \
 	docs/architecture.md \
+	docs/deterministic.md \
 	docs/dma.md \
 	docs/images/split.png \
 	docs/lab.md \

@@ -5,6 +5,7 @@ EXTRA_DIST += kernels/README.md
 labdir = $(pkgdatadir)/lab
 dist_lab_SCRIPTS = \
 	kernels/lab/boot \
+	kernels/lab/build \
 	kernels/lab/clean \
 	kernels/lab/fetch \
 	kernels/lab/initramfs \
@@ -13,11 +14,16 @@ dist_lab_SCRIPTS = \
 	kernels/lab/run
 dist_lab_DATA = kernels/lab/common
 
+# What it builds guest kernels from, where kernels/lab/build looks for it.
 configsdir = $(pkgdatadir)/configs
 dist_configs_DATA = \
+	kernels/configs/guest \
 	kernels/configs/tiny
 plus_twentydir = $(pkgdatadir)/series/plus-twenty
+dist_plus_twenty_DATA = kernels/series/plus-twenty/0001-x86-mm-twenty-instructions-more.patch
 moveddir = $(pkgdatadir)/series/moved
+dist_moved_DATA = kernels/series/moved/0001-x86-mm-the-flush-elsewhere.patch
+EXTRA_DIST += kernels/series/README.md
 
 # The guest's first process. There is nothing beside it that it could load.
 pkglibexec_PROGRAMS += tlbmark-lab-init

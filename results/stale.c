@@ -159,8 +159,10 @@ int tm_stale_half_interval(const struct tm_hist *stale, const struct tm_hist *go
 	int rc = gather(stale, gone, &looks, &n);
 
 	*low = *high = NAN;
-	if (!n)
+	if (!n) {
+		free(looks);
 		return rc;
+	}
 	scratch = calloc(2 * n, sizeof(*scratch));
 	likelihoods = calloc(2 * (n + 1), sizeof(*likelihoods));
 	if (scratch && likelihoods)

@@ -69,6 +69,7 @@ tests_guest_fuzz_LDADD =
 TM_SYSTEM_TESTS = \
 	tests/errors.sh \
 	tests/gbench.sh \
+	tests/guest/deterministic.sh \
 	tests/guest/dma.sh \
 	tests/guest/isolated.sh \
 	tests/guest/kmod.sh \

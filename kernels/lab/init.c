@@ -48,6 +48,7 @@ enum {
 	ARGUMENTS_MAX = 1024,
 	MODULES_MAX = 64,
 	EXIT_PORT = 0xf4, /* isa-debug-exit */
+	PAUSE_TURNS = 10000,
 	STATUS_FAILED = 1,
 	STATUS_CANNOT = 3, /* as in bench/cli.h */
 	/* syslog(2) */
@@ -424,14 +425,17 @@ static bool all_online(void)
 	return false;
 }
 
-/* Pauses for ever, for bring_up(). */
+/* Pauses for ever, for bring_up(). Now and then: to change CPUs takes the emulator longest. */
 static pid_t start_pausing(void)
 {
 	pid_t pid = fork();
 
-	while (!pid)
+	if (pid)
+		return pid;
+	for (;;) {
+		tm_count_down(PAUSE_TURNS);
 		tm_relax();
-	return pid;
+	}
 }
 
 /*
