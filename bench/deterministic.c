@@ -16,7 +16,7 @@ enum {
  * Each CPU gathers page counts and hands them on when there are enough, which
  * is a few instructions of some operation: all begin with none gathered.
  */
-static void fold_statistics(void)
+void tm_deterministic_begin(void)
 {
 	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
 
@@ -34,7 +34,7 @@ static void fold_statistics(void)
  * 666 instructions in a munmap of 6.1). So many are made and freed, that there
  * are whole slabs of free ones.
  */
-static void free_whole_slabs(void)
+void tm_deterministic_prepare(void)
 {
 	const struct timespec grace = {.tv_nsec = GRACE_NS};
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -47,10 +47,4 @@ static void free_whole_slabs(void)
 		mprotect(p + 2 * i * page, page, PROT_NONE);
 	munmap(p, 2 * MAPPINGS * page);
 	nanosleep(&grace, NULL);
-}
-
-void tm_deterministic_prepare(void)
-{
-	free_whole_slabs();
-	fold_statistics();
 }

@@ -161,6 +161,8 @@ static size_t warm_up_by_count(struct tm_engine *e, struct tm_initiator *in)
 	size_t ops = e->cell->ops < DETERMINISTIC_WARMUP_OPS ? (size_t)e->cell->ops
 							     : DETERMINISTIC_WARMUP_OPS;
 
+	if (!in->t.index)
+		tm_deterministic_begin();
 	run_batch(e, in, ops, false);
 	return e->batch_limit;
 }
