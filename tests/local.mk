@@ -71,6 +71,7 @@ TM_SYSTEM_TESTS = \
 	tests/gbench.sh \
 	tests/guest/deterministic.sh \
 	tests/guest/dma.sh \
+	tests/guest/ipi.sh \
 	tests/guest/isolated.sh \
 	tests/guest/kmod.sh \
 	tests/guest/notifier.sh \
