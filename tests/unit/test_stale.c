@@ -184,7 +184,7 @@ static void half_is_told_with_its_error(void **state)
 			tm_hist_record(life > age ? f->stale : f->gone, (uint64_t)age);
 		}
 		assert_int_equal(tm_stale_half_interval(f->stale, f->gone, &low, &high), 0);
-		covered += low <= AGES / 2 && high >= AGES / 2;
+		covered += low <= AGES / 2.0 && high >= AGES / 2.0;
 	}
 	assert_in_range(covered, SESSIONS * 92 / 100, SESSIONS * 98 / 100);
 }
