@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <tlbmark/uapi_dma.h>
@@ -32,6 +33,8 @@
 #include "kmod.h"
 
 enum { MODE, LEAD, OTHERS, BYTES };
+/* For the interrupt of a fault: as long as the device needs for a write. */
+enum { FAULT_PAUSE_NS = 1000000, FAULT_PAUSES = 100 };
 
 static const struct tm_param params[] = {
 	[MODE] = {.name = "mode",
@@ -163,10 +166,27 @@ static void count(struct tm_thread *t, const struct state *s, const struct tm_dm
 	tm_count(t, FAULT_INTERRUPTS, fault_interrupts);
 }
 
+/*
+ * Fault interrupts since `before`. That of a blocked write comes on its own way,
+ * perhaps to another CPU, and may come after the device has said that it is done.
+ */
+static uint64_t faults_since(const struct state *s, uint64_t before, bool blocked)
+{
+	const struct timespec pause = {.tv_nsec = FAULT_PAUSE_NS};
+	uint64_t now = before;
+
+	iommu_faults(&now);
+	for (int i = 0; blocked && s->watched && now == before && i < FAULT_PAUSES; i++) {
+		nanosleep(&pause, NULL);
+		iommu_faults(&now);
+	}
+	return now - before;
+}
+
 static int operate(struct tm_thread *t, void *state)
 {
 	struct state *s = state;
-	uint64_t before, after;
+	uint64_t before = 0;
 
 	while (tm_more(t)) {
 		struct tm_dma_window w = {
@@ -182,8 +202,7 @@ static int operate(struct tm_thread *t, void *state)
 			return rc;
 		tm_commit(t, w.unmap.begin_ticks, w.unmap.begin_ticks + w.unmap.op_ticks,
 			  w.unmap.pages);
-		iommu_faults(&after);
-		count(t, s, &w, after - before);
+		count(t, s, &w, faults_since(s, before, w.outcome == TM_DMA_BLOCKED));
 	}
 	return 0;
 }
