@@ -15,7 +15,7 @@ enum {
 
 #define DETERMINISTIC_OPS 100
 #define DETERMINISTIC_REPEATS 3 /* the median is of two that agree */
-#define QUICK_BUDGET_NS 6000000000ull
+#define QUICK_BUDGET_NS 4000000000ull
 #define DEFAULT_BUDGET_NS 45000000000ull
 #define FULL_CELL_NS 500000000ull
 #define CELL_MIN_NS 20000000ull
