@@ -295,6 +295,8 @@ static const char *sweep_of(const struct tm_plan_builder *b, const struct tm_par
 		if (!strcmp(b->q->params[i - 1].name, p->name))
 			return b->q->params[i - 1].text;
 	}
+	if (b->q->deterministic && p->exact)
+		return p->exact;
 	if (b->q->size == TM_PLAN_FULL && (p->full || p->plan))
 		return p->full ? p->full : p->plan;
 	return b->q->size == TM_PLAN_DEFAULT && p->plan ? p->plan : p->def;

@@ -87,7 +87,8 @@ TM_KMOD = \
 	workloads/kmod/vmap.c \
 	workloads/kmod/vmap.h \
 	workloads/kmod/vmap_alias.c \
-	workloads/kmod/vmap_attribute.c
+	workloads/kmod/vmap_attribute.c \
+	workloads/kmod/vmap_shootdown.c
 TM_KMOD_UAPI = \
 	include/tlbmark/uapi.h \
 	include/tlbmark/uapi_dma.h \

@@ -13,7 +13,9 @@
  * The flush goes to every CPU that is online, whoever runs there. Up to the
  * ceiling (33 pages, the guard page among them) it is by page, then of all.
  *
- * Timed, in the kernel: the parts that --timed names. What --touch adds, a
+ * Timed, in the kernel: the parts that --timed names. `shootdown` is the flush
+ * without the kernel's search for areas, which takes its time by how many there
+ * are: what it takes is comparable between kernels and boots. What --touch adds, a
  * function call on the responders' CPUs, is not timed, but counted by the probe
  * as the interrupt that it is. It does not measure the system call around all
  * that, nor what using the pages costs.
@@ -30,17 +32,17 @@
 
 enum { HOW, PAGES, MODE, TIMED, TOUCH, FREE, BATCH };
 enum { LAZY, EAGER };
-enum { MAP, UNMAP, FLUSH, RELEASE, ALL };
+enum { MAP, UNMAP, FLUSH, RELEASE, ALL, SHOOTDOWN };
 
 static const char *const modes[] = {"lazy", "eager", NULL};
-static const char *const parts[] = {"map", "unmap", "flush", "release", "all", NULL};
+static const char *const parts[] = {"map", "unmap", "flush", "release", "all", "shootdown", NULL};
 static const char *const answers[] = {"no", "yes", NULL};
 static const char *const places[] = {"here", "cpu", "interrupt", NULL};
 
 static const uint32_t part_masks[] = {
 	[MAP] = TM_VMAP_TIME_MAP,     [UNMAP] = TM_VMAP_TIME_UNMAP,
 	[FLUSH] = TM_VMAP_TIME_FLUSH, [RELEASE] = TM_VMAP_TIME_UNMAP | TM_VMAP_TIME_FLUSH,
-	[ALL] = TM_VMAP_TIME_ALL,
+	[ALL] = TM_VMAP_TIME_ALL,     [SHOOTDOWN] = TM_VMAP_TIME_SHOOTDOWN,
 };
 
 static const struct tm_param params[] = {
@@ -65,13 +67,16 @@ static const struct tm_param params[] = {
 		  .kind = TM_PARAM_CHOICE,
 		  .choices = modes,
 		  .def = "lazy",
-		  .plan = "lazy,eager"},
+		  .plan = "lazy,eager",
+		  .exact = "eager"},
 	[TIMED] = {.name = "timed",
 		   .unit = "",
-		   .help = "mapping, unmapping, vm_unmap_aliases, these two, or all three",
+		   .help = "mapping, unmapping, vm_unmap_aliases, these two, all three, or only"
+			   " the flush_tlb_kernel_range within",
 		   .kind = TM_PARAM_CHOICE,
 		   .choices = parts,
-		   .def = "release"},
+		   .def = "release",
+		   .exact = "shootdown"},
 	[TOUCH] = {.name = "touch",
 		   .unit = "",
 		   .help = "are the pages read on the responders' CPUs before the unmapping",
@@ -109,7 +114,7 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 	const uint64_t *v = c->values;
 	const char *reason = NULL;
 
-	if (v[TIMED] == FLUSH && v[MODE] == LAZY)
+	if ((v[TIMED] == FLUSH || v[TIMED] == SHOOTDOWN) && v[MODE] == LAZY)
 		reason = "lazily nothing is flushed that could be timed: --mode eager";
 	else if (v[TOUCH] && v[TIMED] == ALL)
 		reason = "the reading lies in the middle of what is timed: --timed map or release";
@@ -129,7 +134,7 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 
 static enum tm_gate gate_of(const struct tm_cell_args *c)
 {
-	bool timed = part_masks[c->values[TIMED]] & TM_VMAP_TIME_FLUSH;
+	bool timed = part_masks[c->values[TIMED]] & (TM_VMAP_TIME_FLUSH | TM_VMAP_TIME_SHOOTDOWN);
 
 	return c->values[MODE] == EAGER && timed ? TM_GATE_EVERY : TM_GATE_SOME;
 }

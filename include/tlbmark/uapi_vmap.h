@@ -54,6 +54,13 @@ enum tm_vmap_where {
 #define TM_VMAP_TIME_UNMAP (1u << 1)
 #define TM_VMAP_TIME_FLUSH (1u << 2) /* vm_unmap_aliases(): only with TM_VMAP_EAGER */
 #define TM_VMAP_TIME_ALL 7u
+/*
+ * Of vm_unmap_aliases() its flush_tlb_kernel_range() alone, without the kernel's
+ * bookkeeping of areas, and nothing else with it: only with TM_VMAP_EAGER. By a
+ * return probe, whose way in and out is in the figure (EOPNOTSUPP where there is
+ * none; EBUSY where somebody else always flushes first).
+ */
+#define TM_VMAP_TIME_SHOOTDOWN (1u << 3)
 
 #define TM_VMAP_EAGER (1u << 0) /* vm_unmap_aliases() after each unmapping */
 

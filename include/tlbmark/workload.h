@@ -83,6 +83,7 @@ struct tm_param {
 	const char *def;	    /* the value when nothing is said */
 	const char *plan;	    /* swept in the default plan; NULL: def */
 	const char *full;	    /* swept with --full; NULL: plan */
+	const char *exact;	    /* with --deterministic; NULL: as without */
 	/*
 	 * The value that the others are compared with, as text; NULL: none. The
 	 * table then says by how much a row differs from the one that has it and is

@@ -65,5 +65,11 @@ for kernel in 6.1 6.12; do
 			"32 = $size and \$cell.parameters.to = '$to'" \
 			"$attribute + $full = $times * 200"
 	done
+	rm -f "$TLBMARK_STORE"*
+	boots "$kernel: the shootdown alone" "$kernel" -- run --ops 200 --repeat 1 --responders 1 \
+		--mode eager --timed flush,shootdown --no-plots --quiet vmap
+	is "$kernel: it holds every flush, and is shorter than the call around it" 1 "$(of_records \
+		"count(*) = 2 and min($range) = 200 and max($range) = 200 and sum(\$metrics.op.p50_ns *
+		iif(\$cell.parameters.timed = 'flush', 1, -1)) > 0" "\$cell.workload = 'vmap'")"
 done
 finish

@@ -23,6 +23,7 @@
 #endif
 
 #define TM_VMAP_READ_PAGES 512
+#define TM_VMAP_TRIES 64
 
 /* ---- memory ---- */
 
@@ -259,6 +260,35 @@ static int tm_vmap_once(const struct tm_vmap *v, struct tm_vmap_run *arg,
 	return 0;
 }
 
+/*
+ * The same, of which the shootdown alone is timed. Somebody else may have purged
+ * the area before; then it is done once more.
+ */
+static int tm_vmap_once_watched(struct tm_vmap *v, struct tm_vmap_run *arg,
+				const struct cpumask *mask, struct tm_loop *l)
+{
+	struct tm_vmap_shootdown seen = {};
+	const u32 huge = arg->huge;
+	int error = 0, i;
+
+	for (i = 0; !error && !seen.flushes && i < TM_VMAP_TRIES; i++) {
+		arg->huge = huge;
+		tm_vmap_shootdown_begin(v);
+		error = tm_vmap_once(v, arg, mask, l);
+		seen = tm_vmap_shootdown_end(v);
+		if (!seen.flushes && signal_pending(current))
+			return -EINTR;
+	}
+	if (error)
+		return error;
+	if (!seen.flushes)
+		return -EBUSY;
+	l->now.begin_ticks = seen.begin_ticks;
+	l->now.op_ticks = seen.op_ticks;
+	l->now.cpu = seen.cpu;
+	return 0;
+}
+
 /* ---- requests ---- */
 
 static int tm_vmap_check_run(const struct tm_vmap_run *arg)
@@ -267,10 +297,12 @@ static int tm_vmap_check_run(const struct tm_vmap_run *arg)
 
 	if (error)
 		return error;
-	if (!arg->timed || arg->timed & ~TM_VMAP_TIME_ALL || arg->flags & ~TM_VMAP_EAGER ||
-	    arg->where >= TM_VMAP_WHERES || arg->huge)
+	if (!arg->timed || arg->flags & ~TM_VMAP_EAGER || arg->where >= TM_VMAP_WHERES || arg->huge)
 		return -EINVAL;
-	if (arg->timed & TM_VMAP_TIME_FLUSH && !(arg->flags & TM_VMAP_EAGER))
+	if (arg->timed & ~TM_VMAP_TIME_ALL && arg->timed != TM_VMAP_TIME_SHOOTDOWN)
+		return -EINVAL;
+	if (arg->timed & (TM_VMAP_TIME_FLUSH | TM_VMAP_TIME_SHOOTDOWN) &&
+	    !(arg->flags & TM_VMAP_EAGER))
 		return -EINVAL;
 	if (arg->where != TM_VMAP_HERE && arg->timed & TM_VMAP_TIME_UNMAP &&
 	    arg->timed != TM_VMAP_TIME_UNMAP)
@@ -286,12 +318,16 @@ static int tm_vmap_run_all(struct tm_vmap *v, struct tm_vmap_run *arg, const str
 			   struct tm_loop *l)
 {
 	u32 reserved = tm_vmap_owns_pages(arg->how) ? arg->pages : 0;
-	int error = reserved ? tm_vmap_reserve(reserved) : tm_vmap_need(v, arg->pages);
+	bool watched = arg->timed == TM_VMAP_TIME_SHOOTDOWN;
+	int error = watched ? tm_vmap_shootdown_need(v) : 0;
 
+	if (!error)
+		error = reserved ? tm_vmap_reserve(reserved) : tm_vmap_need(v, arg->pages);
 	if (error)
 		return error;
 	while (!error && tm_loop_more(l)) {
-		error = tm_vmap_once(v, arg, mask, l);
+		error = watched ? tm_vmap_once_watched(v, arg, mask, l)
+				: tm_vmap_once(v, arg, mask, l);
 		/* The worker that purges is on this CPU: it is not to wait for our tick. */
 		if (!(arg->flags & TM_VMAP_EAGER))
 			yield();
@@ -384,6 +420,7 @@ static int tm_vmap_release_file(struct inode *inode, struct file *file)
 	}
 	kvfree(v->page);
 	tm_vmap_free_block(v);
+	tm_vmap_shootdown_free(v);
 	kfree(v);
 	return 0;
 }

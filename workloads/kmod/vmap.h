@@ -2,7 +2,8 @@
 /*
  * What the parts of tlbmark_vmap share: vmap.c is the device, and maps and
  * unmaps areas; vmap_alias.c looks after areas that are unmapped and not yet
- * flushed; vmap_attribute.c is about the direct map.
+ * flushed; vmap_attribute.c is about the direct map; vmap_shootdown.c times the
+ * flush alone.
  */
 #ifndef TLBMARK_KMOD_VMAP_H
 #define TLBMARK_KMOD_VMAP_H
@@ -13,6 +14,8 @@
 
 #include "device.h"
 
+struct tm_vmap_watch; /* vmap_shootdown.c */
+
 /* One open file. A request holds the lock. */
 struct tm_vmap {
 	struct mutex lock;
@@ -21,6 +24,7 @@ struct tm_vmap {
 	u32 pages;
 	struct page *block; /* what set_memory_*() changes: `order`, or NULL */
 	unsigned int order;
+	struct tm_vmap_watch *watch; /* of flush_tlb_kernel_range(), or NULL */
 };
 
 /* Sets aside so many pages, which then may be allocated. 0 or -ENOMEM. */
@@ -40,5 +44,21 @@ long tm_vmap_aliases(struct tm_vmap *v, struct tm_vmap_aliases __user *user);
 long tm_vmap_lifetime(struct tm_vmap *v, struct tm_vmap_lifetime __user *user);
 long tm_vmap_attribute(struct tm_vmap *v, struct tm_vmap_attribute_run __user *user);
 void tm_vmap_free_block(struct tm_vmap *v);
+
+/*
+ * The flush by flush_tlb_kernel_range() that the caller makes between begin()
+ * and end(); `flushes` is 0 where somebody else had made it, and the times are
+ * of the last. Before the first begin() need() makes it possible: 0, -ENOMEM,
+ * or -EOPNOTSUPP where that function cannot be probed.
+ */
+struct tm_vmap_shootdown {
+	u64 begin_ticks, op_ticks;
+	u32 cpu, flushes;
+};
+
+int tm_vmap_shootdown_need(struct tm_vmap *v);
+void tm_vmap_shootdown_begin(struct tm_vmap *v);
+struct tm_vmap_shootdown tm_vmap_shootdown_end(struct tm_vmap *v);
+void tm_vmap_shootdown_free(struct tm_vmap *v);
 
 #endif /* TLBMARK_KMOD_VMAP_H */
