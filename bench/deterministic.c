@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* State that the kernel keeps from run to run, made the same. See deterministic.h. */
 #include <fcntl.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,4 +50,36 @@ void tm_deterministic_prepare(void)
 		mprotect(p + 2 * i * page, page, PROT_NONE);
 	munmap(p, 2 * MAPPINGS * page);
 	nanosleep(&grace, NULL);
+}
+
+static bool has_part(const struct tm_placement *p, unsigned int cpu)
+{
+	for (unsigned int i = 0; i < p->initiators; i++) {
+		if (p->initiator_cpu[i] == cpu)
+			return true;
+	}
+	for (unsigned int i = 0; i < p->responders; i++) {
+		if (p->responder_cpu[i] == cpu)
+			return true;
+	}
+	return false;
+}
+
+unsigned int tm_deterministic_bystanders(const struct tm_placement *p, unsigned int *cpus,
+					 unsigned int max)
+{
+	cpu_set_t before, all;
+	unsigned int n = 0;
+
+	/* Asked for all CPUs, the kernel gives those that it would let us have. */
+	memset(&all, 0xff, sizeof(all));
+	if (sched_getaffinity(0, sizeof(before), &before) ||
+	    sched_setaffinity(0, sizeof(all), &all) || sched_getaffinity(0, sizeof(all), &all))
+		return 0;
+	sched_setaffinity(0, sizeof(before), &before);
+	for (unsigned int cpu = 0; cpu < CPU_SETSIZE && n < max; cpu++) {
+		if (CPU_ISSET(cpu, &all) && !has_part(p, cpu))
+			cpus[n++] = cpu;
+	}
+	return n;
 }

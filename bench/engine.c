@@ -33,6 +33,8 @@ enum {
 	VERIFY_ROUNDS = 32,
 	DETERMINISTIC_WARMUP_OPS = 32,	   /* or as many as are measured, if those are fewer */
 	DETERMINISTIC_ARM_NS = 1000000000, /* instructions: then something is wrong */
+	DETERMINISTIC_ROUNDS = 2, /* of verify(), which may sleep, beside responders that spin */
+	BYSTANDERS_MAX = 256,
 };
 
 /* ---- batches ---- */
@@ -424,6 +426,21 @@ static int start_responders(struct tm_engine *e)
 				   ns_to_ticks(e, GAP_MIN_NS), e->r->why, sizeof(e->r->why));
 }
 
+static int start_bystanders(struct tm_engine *e)
+{
+	const struct tm_cell *c = e->cell;
+	unsigned int cpus[BYSTANDERS_MAX];
+	const struct tm_placement rest = {
+		.responders = tm_deterministic_bystanders(&c->placement, cpus, BYSTANDERS_MAX),
+		.responder_cpu = cpus,
+	};
+
+	if (!rest.responders)
+		return 0;
+	return tm_responders_start(&e->bystanders, &rest, TM_STATE_SPIN, false, 0, 0, e->r->why,
+				   sizeof(e->r->why));
+}
+
 /* Everything before the first operation. */
 static int set_up(struct tm_engine *e)
 {
@@ -461,6 +478,8 @@ static int set_up(struct tm_engine *e)
 		return tm_fail(first, rc, "%s cannot be set up", c->args.workload->name);
 	if (!is_foreign(c) && (rc = start_responders(e)))
 		return rc;
+	if (c->deterministic && c->args.workload->kernel_range && (rc = start_bystanders(e)))
+		return rc;
 	rc = make_scratch(e);
 	if (!rc && !c->deterministic)
 		tm_responders_offsets(&e->responders, ns_to_ticks(e, OFFSETS_NS));
@@ -475,7 +494,7 @@ static void verify(struct tm_engine *e)
 
 	if (!c->verify || !c->args.workload->verify || atomic_load(&e->failed))
 		return;
-	e->r->verdict.rounds = VERIFY_ROUNDS;
+	e->r->verdict.rounds = c->deterministic ? DETERMINISTIC_ROUNDS : VERIFY_ROUNDS;
 	rc = c->args.workload->verify(first, e->state, &e->r->verdict);
 	if (rc)
 		tm_fail(first, rc, "%s cannot be verified", c->args.workload->name);
@@ -588,9 +607,12 @@ void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *cont
 		summarise(&e);
 		verify(&e);
 	}
+	/* Before the teardown, which may sleep: counted, a responder that spins is slow. */
+	if (!rc && !e.lost) {
+		tm_responders_stop(&e.bystanders);
+		tm_responders_stop(&e.responders);
+	}
 	if (cell->args.workload->teardown && e.state)
 		cell->args.workload->teardown(e.state);
-	if (!rc && !e.lost)
-		tm_responders_stop(&e.responders);
 	read_resident_peak(r);
 }

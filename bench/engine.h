@@ -32,7 +32,8 @@ struct tm_engine {
 	struct tm_initiator *initiator;
 	unsigned int initiators;
 	struct tm_responders responders;
-	bool attribute; /* one initiator, and gaps: they belong to operations */
+	struct tm_responders bystanders; /* see deterministic.h */
+	bool attribute;			 /* one initiator, and gaps: they belong to operations */
 	uint64_t arm_timeout_ticks, settle_ticks, settle_mask;
 
 	/* Where the initiators wait for each other. */

@@ -18,8 +18,8 @@ column() {
 
 for kernel in 6.1 6.12; do
 	rm -f "$TLBMARK_STORE"
-	boots "$kernel: two boots" "$kernel" --cpus 3 --boots 2 --deterministic -- \
-		run mprotect munmap madvise_dontneed --pages 1 --responders 1 --ops 40
+	boots "$kernel: two boots" "$kernel" --cpus 3 --boots 2 --iommu strict --deterministic -- \
+		run mprotect munmap madvise_dontneed vmap dma --pages 1 --responders 1 --ops 40
 	set --
 	# shellcheck disable=SC2016 # it is of_records that expands it
 	for session in $(of_records 'distinct $session' 1); do
@@ -28,9 +28,9 @@ for kernel in 6.1 6.12; do
 	done
 	is "$kernel: two sessions" 2 $#
 	is "$kernel: every figure is the same in both" "${1:-none}" "${2:-other}"
-	is "$kernel: all runs are valid, operations are counted, and interrupting costs" \
-		'madvise_dontneed membarrier mprotect munmap ' \
-		"$(echo "${1:-}" | awk '$2 == 3 && $3 > 0 && ($1 == "membarrier" || $5 > 100) { printf "%s ", $1 }')"
+	is "$kernel: all runs are valid, operations are counted, and interrupting a thread of the same mm costs" \
+		'dma madvise_dontneed membarrier mprotect munmap vmap ' \
+		"$(echo "${1:-}" | awk '$2 == 3 && $3 > 0 && ($1 ~ /^(dma|membarrier|vmap)$/ || $5 > 100) { printf "%s ", $1 }')"
 	echo "${1:-}" | sed "s/^/# $kernel: /"
 done
 finish
