@@ -11,8 +11,11 @@ dist_lab_SCRIPTS = \
 	kernels/lab/initramfs \
 	kernels/lab/list \
 	kernels/lab/modules \
-	kernels/lab/run
-dist_lab_DATA = kernels/lab/common
+	kernels/lab/run \
+	kernels/lab/source
+dist_lab_DATA = \
+	kernels/lab/common \
+	kernels/lab/packages
 
 # What it builds guest kernels from, where kernels/lab/build looks for it.
 configsdir = $(pkgdatadir)/configs

@@ -62,13 +62,13 @@ said "a cache that cannot be written" TLBMARK_LAB_CACHE "$tmp/tap.out"
 release=9.9.1-amd64
 lock=$tmp/test.lock
 
-# package NAME: what lies in $tmp/NAME, pinned.
+# package NAME [KEY]: what lies in $tmp/NAME, pinned for the kernel 9.9 or that.
 package() {
 	mkdir -p "$tmp/$1/DEBIAN"
 	printf '%s\n' "Package: $1" "Version: 9.9.1-2" "Architecture: amd64" \
 		"Maintainer: nobody <nobody@example.org>" "Description: test" >"$tmp/$1/DEBIAN/control"
 	dpkg-deb --root-owner-group --build "$tmp/$1" "$tmp/debs/$1_9.9.1-2_amd64.deb" >"$tmp/dpkg" 2>&1
-	echo "9.9 $1 9.9.1-2 $(sha256sum "$tmp/debs/$1_9.9.1-2_amd64.deb" | cut -d' ' -f1)" >>"$lock"
+	echo "${2:-9.9} $1 9.9.1-2 $(sha256sum "$tmp/debs/$1_9.9.1-2_amd64.deb" | cut -d' ' -f1)" >>"$lock"
 }
 
 fetch() {
@@ -110,8 +110,15 @@ if command -v dpkg-deb >/dev/null; then
 	lab list --lock "$lock" >"$tmp/out"
 	is "list shows it" "9.9.1-2 $release 9.9" \
 		"$(awk '$1 == "9.9.1-2" { print $1, $2, $4 }' "$tmp/out")"
+	mkdir -p "$tmp/linux-source-9.9/usr/src"
+	echo source >"$tmp/linux-source-9.9/usr/src/linux-source-9.9.tar.xz"
+	package linux-source-9.9 source-9.9
+	# shellcheck disable=SC2154 # set in tap.sh
+	is "the source of a kernel" source "$(cat "$(LAB_KERNEL=9.9 LAB_LOCK=$lock TLBMARK_LAB_DEBS=$tmp/debs \
+		sh "$top_srcdir/kernels/lab/source" 2>"$tmp/err")")"
 	passes "clean" lab clean
-	is "clean leaves the lock files alone" "fetch.lock" "$(ls -A "$tmp/cache")"
+	is "clean leaves the lock files alone" "fetch.lock
+tree.lock" "$(ls -A "$tmp/cache")"
 else
 	skip "fetching" "no dpkg-deb"
 fi

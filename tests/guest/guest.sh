@@ -28,6 +28,26 @@ need_guests() {
 	done
 }
 
+# build_kernel CONFIGURATION [SERIES...]: $kernel is then a kernel of
+# kernels/configs, with those patches. Ends the test where it cannot be built here.
+build_kernel() {
+	build_status=0
+	# shellcheck disable=SC2154 # set in tap.sh
+	build_config=$top_srcdir/kernels/configs/$1
+	shift
+	built=$(LAB_CONFIG=$build_config sh "$top_srcdir/kernels/lab/build" "$@" 2>"$tmp/build.out") ||
+		build_status=$?
+	# shellcheck disable=SC2034 # kernel is for the tests
+	case $build_status in
+	0) kernel=$built/vmlinuz ;;
+	3) skip_all "no kernel to be built: $(tail -n 1 "$tmp/build.out")" ;;
+	*)
+		not_ok "a kernel of $(basename "$build_config")${*:+ with $*}" "$(tail -n 20 "$tmp/build.out")"
+		finish
+		;;
+	esac
+}
+
 # boots NAME KERNEL [OPTION...] -- COMMAND...: the guest's command ends with
 # status 0, and its kernel complains of nothing.
 boots() {
