@@ -115,7 +115,8 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 	const char *reason = NULL;
 
 	if ((v[TIMED] == FLUSH || v[TIMED] == SHOOTDOWN) && v[MODE] == LAZY)
-		reason = "lazily nothing is flushed that could be timed: --mode eager";
+		reason = "lazily nothing is flushed that could be timed: --mode eager, or"
+			 " --timed release";
 	else if (v[TOUCH] && v[TIMED] == ALL)
 		reason = "the reading lies in the middle of what is timed: --timed map or release";
 	else if ((v[TOUCH] || v[FREE] == TM_VMAP_CPU) && !c->responders)

@@ -55,10 +55,13 @@ enum tm_vmap_where {
 #define TM_VMAP_TIME_FLUSH (1u << 2) /* vm_unmap_aliases(): only with TM_VMAP_EAGER */
 #define TM_VMAP_TIME_ALL 7u
 /*
- * Of vm_unmap_aliases() its flush_tlb_kernel_range() alone, without the kernel's
- * bookkeeping of areas, and nothing else with it: only with TM_VMAP_EAGER. By a
- * return probe, whose way in and out is in the figure (EOPNOTSUPP where there is
- * none; EBUSY where somebody else always flushes first).
+ * Of vm_unmap_aliases() the flush_tlb_kernel_range() of the area alone, without
+ * the kernel's bookkeeping of areas, and nothing else with it: only with
+ * TM_VMAP_EAGER. By a return probe, whose way in and out is in the figure; all
+ * such flushes of the kernel go that way until the descriptor is closed. Where
+ * somebody else purged the area first, the operation is done again, 1,000 times
+ * at most (EBUSY). EOPNOTSUPP: there are no return probes, they are switched
+ * off (ftrace_enabled, debugfs), or not x86.
  */
 #define TM_VMAP_TIME_SHOOTDOWN (1u << 3)
 

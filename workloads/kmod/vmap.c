@@ -23,7 +23,7 @@
 #endif
 
 #define TM_VMAP_READ_PAGES 512
-#define TM_VMAP_TRIES 64
+#define TM_VMAP_TRIES 1000
 
 /* ---- memory ---- */
 
@@ -223,8 +223,27 @@ static void tm_vmap_time(struct tm_loop *l, bool wanted, u32 cpu, u64 begin_tick
 	l->now.op_ticks += end_ticks - begin_ticks;
 }
 
-static int tm_vmap_once(const struct tm_vmap *v, struct tm_vmap_run *arg,
-			const struct cpumask *mask, struct tm_loop *l)
+/*
+ * vm_unmap_aliases(), of which the flush of this area is timed. -EAGAIN where
+ * somebody else has purged it before.
+ */
+static int tm_vmap_shootdown(struct tm_vmap *v, const void *area, u32 pages, struct tm_loop *l)
+{
+	struct tm_vmap_shootdown seen;
+
+	tm_vmap_shootdown_begin(v, (unsigned long)area, (unsigned long)pages << PAGE_SHIFT);
+	vm_unmap_aliases();
+	seen = tm_vmap_shootdown_end(v);
+	if (!seen.op_ticks)
+		return -EAGAIN;
+	l->now.begin_ticks = seen.begin_ticks;
+	l->now.op_ticks = seen.op_ticks;
+	l->now.cpu = seen.cpu;
+	return 0;
+}
+
+static int tm_vmap_once(struct tm_vmap *v, struct tm_vmap_run *arg, const struct cpumask *mask,
+			struct tm_loop *l)
 {
 	struct tm_vmap_reading reading = {.pages = min_t(u32, arg->pages, TM_VMAP_READ_PAGES)};
 	struct tm_vmap_release release = {.how = arg->how, .pages = arg->pages};
@@ -252,40 +271,13 @@ static int tm_vmap_once(const struct tm_vmap *v, struct tm_vmap_run *arg,
 		     release.end_ticks);
 	if (!(arg->flags & TM_VMAP_EAGER))
 		return 0;
+	if (arg->timed == TM_VMAP_TIME_SHOOTDOWN)
+		return tm_vmap_shootdown(v, release.area, arg->pages, l);
 	cpu = raw_smp_processor_id();
 	begin_ticks = tm_ticks_begin();
 	vm_unmap_aliases();
 	end_ticks = tm_ticks_end();
 	tm_vmap_time(l, arg->timed & TM_VMAP_TIME_FLUSH, cpu, begin_ticks, end_ticks);
-	return 0;
-}
-
-/*
- * The same, of which the shootdown alone is timed. Somebody else may have purged
- * the area before; then it is done once more.
- */
-static int tm_vmap_once_watched(struct tm_vmap *v, struct tm_vmap_run *arg,
-				const struct cpumask *mask, struct tm_loop *l)
-{
-	struct tm_vmap_shootdown seen = {};
-	const u32 huge = arg->huge;
-	int error = 0, i;
-
-	for (i = 0; !error && !seen.flushes && i < TM_VMAP_TRIES; i++) {
-		arg->huge = huge;
-		tm_vmap_shootdown_begin(v);
-		error = tm_vmap_once(v, arg, mask, l);
-		seen = tm_vmap_shootdown_end(v);
-		if (!seen.flushes && signal_pending(current))
-			return -EINTR;
-	}
-	if (error)
-		return error;
-	if (!seen.flushes)
-		return -EBUSY;
-	l->now.begin_ticks = seen.begin_ticks;
-	l->now.op_ticks = seen.op_ticks;
-	l->now.cpu = seen.cpu;
 	return 0;
 }
 
@@ -314,20 +306,38 @@ static int tm_vmap_check_run(const struct tm_vmap_run *arg)
 	return 0;
 }
 
+/* One operation, again and again until it is one whose shootdown was seen. */
+static int tm_vmap_once_seen(struct tm_vmap *v, struct tm_vmap_run *arg, const struct cpumask *mask,
+			     struct tm_loop *l)
+{
+	const u32 huge = arg->huge;
+	int error, tries = 0;
+
+	while ((error = tm_vmap_once(v, arg, mask, l)) == -EAGAIN) {
+		arg->huge = huge;
+		if (signal_pending(current))
+			return -EINTR;
+		if (++tries == TM_VMAP_TRIES)
+			return tm_vmap_shootdown_works() ? -EBUSY : -EOPNOTSUPP;
+		cond_resched_tasks_rcu_qs();
+	}
+	return error;
+}
+
 static int tm_vmap_run_all(struct tm_vmap *v, struct tm_vmap_run *arg, const struct cpumask *mask,
 			   struct tm_loop *l)
 {
 	u32 reserved = tm_vmap_owns_pages(arg->how) ? arg->pages : 0;
-	bool watched = arg->timed == TM_VMAP_TIME_SHOOTDOWN;
-	int error = watched ? tm_vmap_shootdown_need(v) : 0;
+	int error = 0;
 
+	if (arg->timed == TM_VMAP_TIME_SHOOTDOWN)
+		error = tm_vmap_shootdown_need(v);
 	if (!error)
 		error = reserved ? tm_vmap_reserve(reserved) : tm_vmap_need(v, arg->pages);
 	if (error)
 		return error;
 	while (!error && tm_loop_more(l)) {
-		error = watched ? tm_vmap_once_watched(v, arg, mask, l)
-				: tm_vmap_once(v, arg, mask, l);
+		error = tm_vmap_once_seen(v, arg, mask, l);
 		/* The worker that purges is on this CPU: it is not to wait for our tick. */
 		if (!(arg->flags & TM_VMAP_EAGER))
 			yield();

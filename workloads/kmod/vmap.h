@@ -46,18 +46,20 @@ long tm_vmap_attribute(struct tm_vmap *v, struct tm_vmap_attribute_run __user *u
 void tm_vmap_free_block(struct tm_vmap *v);
 
 /*
- * The flush by flush_tlb_kernel_range() that the caller makes between begin()
- * and end(); `flushes` is 0 where somebody else had made it, and the times are
- * of the last. Before the first begin() need() makes it possible: 0, -ENOMEM,
- * or -EOPNOTSUPP where that function cannot be probed.
+ * The first flush_tlb_kernel_range() by the caller, between begin() and end(),
+ * of all of these addresses; op_ticks is 0 where there was none. Before the
+ * first begin() need() makes it possible: 0, -ENOMEM, or -EOPNOTSUPP where that
+ * function cannot be probed. A probe may be switched off all the same: works()
+ * tells whether it has ever seen a flush, anyone's.
  */
 struct tm_vmap_shootdown {
 	u64 begin_ticks, op_ticks;
-	u32 cpu, flushes;
+	u32 cpu;
 };
 
 int tm_vmap_shootdown_need(struct tm_vmap *v);
-void tm_vmap_shootdown_begin(struct tm_vmap *v);
+bool tm_vmap_shootdown_works(void);
+void tm_vmap_shootdown_begin(struct tm_vmap *v, unsigned long start, unsigned long bytes);
 struct tm_vmap_shootdown tm_vmap_shootdown_end(struct tm_vmap *v);
 void tm_vmap_shootdown_free(struct tm_vmap *v);
 

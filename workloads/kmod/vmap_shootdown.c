@@ -5,7 +5,7 @@
  * has returned.
  *
  * There is one probe, while any open file wants it. All of the kernel's other
- * flushes go through it too, and each then looks whether it is a watched task's.
+ * flushes go through it too, and each then looks whether it is a watched one.
  */
 #include <linux/kprobes.h>
 #include <linux/rculist.h>
@@ -13,20 +13,24 @@
 
 #include "vmap.h"
 
-#ifdef CONFIG_KRETPROBES
+/* Elsewhere the function is inline, and probing a copy of it would see a part of the flushes. */
+#if defined(CONFIG_KRETPROBES) && defined(CONFIG_X86)
 
 /* What one open file measures; its request holds tm_vmap.lock. */
 struct tm_vmap_watch {
 	struct list_head link;
+	struct rcu_head rcu;
 	struct task_struct *task; /* the one in a request, or NULL */
+	unsigned long start, end; /* what it is to flush */
 	struct tm_vmap_shootdown seen;
 };
 
 static LIST_HEAD(tm_vmap_watches);	   /* read under RCU */
 static DEFINE_MUTEX(tm_vmap_watches_lock); /* adding and removing */
+static bool tm_vmap_hit;
 
 /* Probes run with preemption off, which is an RCU reader. */
-static struct tm_vmap_watch *tm_vmap_watch_of_current(void)
+static nokprobe_inline struct tm_vmap_watch *tm_vmap_watch_of_current(void)
 {
 	struct tm_vmap_watch *w;
 
@@ -40,8 +44,12 @@ static int tm_vmap_flush_begins(struct kretprobe_instance *instance, struct pt_r
 {
 	struct tm_vmap_watch *w = tm_vmap_watch_of_current();
 
-	if (!w)
-		return 1; /* nor is the return looked at */
+	if (!READ_ONCE(tm_vmap_hit))
+		WRITE_ONCE(tm_vmap_hit, true);
+	/* 1: nor is the return looked at. */
+	if (!w || w->seen.op_ticks || regs_get_kernel_argument(regs, 0) > w->start ||
+	    regs_get_kernel_argument(regs, 1) < w->end)
+		return 1;
 	w->seen.cpu = raw_smp_processor_id();
 	w->seen.begin_ticks = tm_ticks_begin();
 	return 0;
@@ -53,10 +61,8 @@ static int tm_vmap_flush_returned(struct kretprobe_instance *instance, struct pt
 	u64 end_ticks = tm_ticks_end();
 	struct tm_vmap_watch *w = tm_vmap_watch_of_current();
 
-	if (w) {
+	if (w)
 		w->seen.op_ticks = end_ticks - w->seen.begin_ticks;
-		w->seen.flushes++;
-	}
 	return 0;
 }
 NOKPROBE_SYMBOL(tm_vmap_flush_returned);
@@ -65,14 +71,17 @@ static struct kretprobe tm_vmap_probe;
 
 static int tm_vmap_probe_register(void)
 {
+	int error;
+
 	/* It is changed by registering: as new each time. */
 	tm_vmap_probe = (struct kretprobe){
 		.kp.symbol_name = "flush_tlb_kernel_range",
 		.entry_handler = tm_vmap_flush_begins,
 		.handler = tm_vmap_flush_returned,
 	};
-	/* Where the architecture has it inline, there is nothing of that name. */
-	return register_kretprobe(&tm_vmap_probe) ? -EOPNOTSUPP : 0;
+	WRITE_ONCE(tm_vmap_hit, false);
+	error = register_kretprobe(&tm_vmap_probe);
+	return !error || error == -ENOMEM ? error : -EOPNOTSUPP;
 }
 
 int tm_vmap_shootdown_need(struct tm_vmap *v)
@@ -98,6 +107,11 @@ int tm_vmap_shootdown_need(struct tm_vmap *v)
 	return error;
 }
 
+bool tm_vmap_shootdown_works(void)
+{
+	return READ_ONCE(tm_vmap_hit);
+}
+
 void tm_vmap_shootdown_free(struct tm_vmap *v)
 {
 	if (!v->watch)
@@ -107,13 +121,14 @@ void tm_vmap_shootdown_free(struct tm_vmap *v)
 	if (list_empty(&tm_vmap_watches))
 		unregister_kretprobe(&tm_vmap_probe);
 	mutex_unlock(&tm_vmap_watches_lock);
-	synchronize_rcu();
-	kfree(v->watch);
+	kfree_rcu(v->watch, rcu);
 	v->watch = NULL;
 }
 
-void tm_vmap_shootdown_begin(struct tm_vmap *v)
+void tm_vmap_shootdown_begin(struct tm_vmap *v, unsigned long start, unsigned long bytes)
 {
+	v->watch->start = start;
+	v->watch->end = start + bytes;
 	v->watch->seen = (struct tm_vmap_shootdown){};
 	WRITE_ONCE(v->watch->task, current);
 }
@@ -131,11 +146,16 @@ int tm_vmap_shootdown_need(struct tm_vmap *v)
 	return -EOPNOTSUPP;
 }
 
+bool tm_vmap_shootdown_works(void)
+{
+	return false;
+}
+
 void tm_vmap_shootdown_free(struct tm_vmap *v)
 {
 }
 
-void tm_vmap_shootdown_begin(struct tm_vmap *v)
+void tm_vmap_shootdown_begin(struct tm_vmap *v, unsigned long start, unsigned long bytes)
 {
 }
 
@@ -144,4 +164,4 @@ struct tm_vmap_shootdown tm_vmap_shootdown_end(struct tm_vmap *v)
 	return (struct tm_vmap_shootdown){};
 }
 
-#endif /* CONFIG_KRETPROBES */
+#endif /* CONFIG_KRETPROBES && CONFIG_X86 */
