@@ -414,6 +414,8 @@ int main(int argc, char **argv)
 		     0);
 	if (total == MAP_FAILED)
 		return 1;
+	/* Grandchildren that inherited descriptors: a module is idle when they have ended. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	bad = modules_load(argv[1], n[1] ? n[1] : 1) || memory_read(&before);
 	if (!bad)
 		bad = modules_open();
@@ -421,6 +423,8 @@ int main(int argc, char **argv)
 		bad = modules_kill(n[2], n[0]);
 	if (!bad && n[3])
 		bad = fuzz(n[0], n[3], (time_t)n[4]);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
 	bad |= memory_compare(&before);
 	bad |= modules_unload(argv[1]);
 	bad |= kernel_complaints();
