@@ -2,7 +2,11 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include <tlbmark/arch.h>
+
 #include "oracle.h"
+
+enum { NAME = 48 };
 
 bool oracle_next(struct oracle *o, size_t bytes)
 {
@@ -46,9 +50,9 @@ void oracle_write(const struct oracle *o, char *base)
 static const char *who(const struct oracle *o, unsigned int r, char *name, size_t size)
 {
 	if (r == o->t->cell->responders)
-		snprintf(name, size, "the initiator");
+		snprintf(name, size, "the initiator, CPU %u,", o->t->cpu);
 	else
-		snprintf(name, size, "responder %u", r);
+		snprintf(name, size, "responder %u, CPU %u,", r, tm_responder_cpu(o->t, r));
 	return name;
 }
 
@@ -73,22 +77,31 @@ static void see_one(struct oracle *o, unsigned int r, const char *base, size_t i
 	uint64_t got, wanted = see == ORACLE_STAMP ? oracle_stamp(o, i) : 0;
 	size_t page = o->offset[i] / o->stride;
 	int rc = peek(o, r, base + o->offset[i], &got);
-	char name[32];
+	uint64_t ticks = tm_ticks() - o->since_ticks;
+	char name[NAME];
 
+	if (see == ORACLE_FAULT ? rc == -EFAULT : !rc && got == wanted) {
+		tm_checked(o->v, 1);
+		return;
+	}
 	who(o, r, name, sizeof(name));
 	if (see == ORACLE_FAULT)
-		tm_check(o->v, rc == -EFAULT, "%s read %#" PRIx64 " from page %zu %s: no fault",
-			 name, got, page, when);
+		tm_check(o->v, false,
+			 "%s read %#" PRIx64 " at %p (page %zu) %s (%" PRIu64 " ticks): no fault",
+			 name, got, (const void *)(base + o->offset[i]), page, when, ticks);
 	else if (rc)
-		tm_check(o->v, false, "%s could not read page %zu %s", name, page, when);
+		tm_check(o->v, false, "%s could not read %p (page %zu) %s (%" PRIu64 " ticks)",
+			 name, (const void *)(base + o->offset[i]), page, when, ticks);
 	else
-		tm_check(o->v, got == wanted,
-			 "%s read %#" PRIx64 " from page %zu %s, not %#" PRIx64, name, got, page,
-			 when, wanted);
+		tm_check(o->v, false,
+			 "%s read %#" PRIx64 " at %p (page %zu) %s (%" PRIu64
+			 " ticks), not %#" PRIx64,
+			 name, got, (const void *)(base + o->offset[i]), page, when, ticks, wanted);
 }
 
 void oracle_see(struct oracle *o, const char *base, enum oracle_see see, const char *when)
 {
+	o->since_ticks = tm_ticks();
 	/* This CPU last: its fault could put a new page where the stale one is sought. */
 	for (unsigned int r = 0; r <= o->t->cell->responders; r++) {
 		for (size_t i = 0; i < o->picks; i++)
@@ -98,14 +111,17 @@ void oracle_see(struct oracle *o, const char *base, enum oracle_see see, const c
 
 void oracle_cannot_store(struct oracle *o, char *base, bool readable, const char *when)
 {
-	char name[32];
+	char name[NAME];
 
+	o->since_ticks = tm_ticks();
 	for (unsigned int r = 0; r <= o->t->cell->responders; r++) {
 		for (size_t i = 0; i < o->picks; i++) {
 			int rc = poke(o, r, base + o->offset[i], UINT64_MAX);
 
-			tm_check(o->v, rc == -EFAULT, "%s stored to page %zu %s",
-				 who(o, r, name, sizeof(name)), o->offset[i] / o->stride, when);
+			tm_check(o->v, rc == -EFAULT,
+				 "%s stored to %p (page %zu) %s (%" PRIu64 " ticks)",
+				 who(o, r, name, sizeof(name)), (void *)(base + o->offset[i]),
+				 o->offset[i] / o->stride, when, tm_ticks() - o->since_ticks);
 		}
 	}
 	if (readable)

@@ -49,6 +49,7 @@ struct oracle {
 	size_t stride;	 /* between two pages that may be picked */
 	size_t picks;
 	size_t offset[ORACLE_PICKS]; /* of the picked pages, in bytes */
+	uint64_t since_ticks;	     /* when the looking began: the operation had returned */
 };
 
 /*

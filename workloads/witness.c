@@ -18,17 +18,13 @@ int witness_reads(struct tm_thread *t, unsigned int witness, const volatile uint
 	const void *at = (const void *)(uintptr_t)word;
 	uint64_t got = 0;
 	int rc = witness ? tm_peek(t, witness - 1, at, &got) : tm_self_peek(at, &got);
-	char name[32] = "the initiator";
-
 	if (rc && rc != -EFAULT)
 		return rc;
-	if (witness)
-		snprintf(name, sizeof(name), "responder %u", witness - 1);
-	if (rc)
-		tm_check(v, false, "%s faulted %s", name, when);
-	else
-		tm_check(v, got == expected, "%s read %#" PRIx64 " instead of %#" PRIx64 " %s",
-			 name, got, expected, when);
+	tm_check(v, !rc && got == expected,
+		 "%s, CPU %u, read %#" PRIx64 "%s at %p %s, not %#" PRIx64,
+		 witness ? "a responder" : "the initiator",
+		 witness ? tm_responder_cpu(t, witness - 1) : t->cpu, got, rc ? " (a fault)" : "",
+		 at, when, expected);
 	return 0;
 }
 
