@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* Walking a command line along a table, and the help that comes from it. */
+#include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <tlbmark/workload.h>
@@ -153,4 +155,35 @@ void tm_command_help(const struct tm_command *c, FILE *out)
 	help_line(out, "-h, --help", "print this help and end");
 	if (c->workload_options)
 		help_params(out);
+}
+
+int tm_parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	return errno || *end || *out < least || *out > most ? -EINVAL : 0;
+}
+
+int tm_parse_duration(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *unit;
+		double ns;
+	} units[] = {{"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+	char *end;
+	double value = strtod(text, &end);
+
+	for (size_t i = 0; end != text && i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(end, units[i].unit))
+			continue;
+		if (!(value > 0) || value * units[i].ns > 86400e9 || value * units[i].ns < 1e5)
+			return -ERANGE;
+		*ns = (uint64_t)(value * units[i].ns);
+		return 0;
+	}
+	return -EINVAL;
 }

@@ -7,6 +7,7 @@
 #define TLBMARK_CLI_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 /* One option. The table ends with a NULL name. */
@@ -61,6 +62,11 @@ struct tm_walk {
 };
 int tm_walk_next(struct tm_walk *w);
 
+/* A whole number from `least` to `most`; -EINVAL. */
+int tm_parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *out);
+/* "200ms", "2s", "10m": 100 us to a day. 0; -EINVAL, or -ERANGE. */
+int tm_parse_duration(const char *text, uint64_t *ns);
+
 void tm_command_help(const struct tm_command *c, FILE *out);
 /* man(7) source of tlbmark(1) (c NULL) or tlbmark-NAME(1); bench/man.c */
 void tm_command_man(const struct tm_command *c, FILE *out);
@@ -69,6 +75,6 @@ void tm_completion(FILE *out);
 
 /* Each last in the file that implements it. */
 extern const struct tm_command tm_command_run, tm_command_list, tm_command_doctor, tm_command_show,
-	tm_command_plot, tm_command_lab;
+	tm_command_plot, tm_command_lab, tm_command_stress;
 
 #endif /* TLBMARK_CLI_H */

@@ -111,38 +111,6 @@ static int together(const char *one, const char *other)
 	return TM_EXIT_USAGE;
 }
 
-/* A whole number up to `most`; -EINVAL. */
-static int whole_number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
-{
-	char *end;
-
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	errno = 0;
-	*out = strtoull(text, &end, 10);
-	return errno || *end || *out < least || *out > most ? -EINVAL : 0;
-}
-
-static int parse_duration(const char *text, uint64_t *ns)
-{
-	static const struct {
-		const char *unit;
-		double ns;
-	} units[] = {{"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
-	char *end;
-	double value = strtod(text, &end);
-
-	for (size_t i = 0; end != text && i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(end, units[i].unit))
-			continue;
-		if (!(value > 0) || value * units[i].ns > 86400e9 || value * units[i].ns < 1e5)
-			return -ERANGE;
-		*ns = (uint64_t)(value * units[i].ns);
-		return 0;
-	}
-	return -EINVAL;
-}
-
 static int number_option(struct arguments *a, enum option o, const char *name, const char *value)
 {
 	struct tm_plan_request *q = &a->session.plan;
@@ -152,7 +120,7 @@ static int number_option(struct arguments *a, enum option o, const char *name, c
 			   : o == OPT_REPEAT ? TM_STATS_PAIRS_MAX
 					     : 65535;
 
-	if (whole_number(value, least, most, &n)) {
+	if (tm_parse_number(value, least, most, &n)) {
 		tm_error("run: --%s '%s': a whole number from %" PRIu64 " to %" PRIu64 " is wanted",
 			 name, value, least, most);
 		return TM_EXIT_USAGE;
@@ -203,7 +171,7 @@ static int text_option(struct arguments *a, enum option o, const char *value)
 		a->out = value;
 		return 0;
 	case OPT_DURATION:
-		if (parse_duration(value, &q->duration_ns))
+		if (tm_parse_duration(value, &q->duration_ns))
 			return usage("duration", value,
 				     "100us to 24h, with a unit: us, ms, s, m, h");
 		return 0;
@@ -213,7 +181,7 @@ static int text_option(struct arguments *a, enum option o, const char *value)
 		a->session.thp = value;
 		return 0;
 	case OPT_CEILING:
-		if (whole_number(value, 0, INT64_MAX, &n))
+		if (tm_parse_number(value, 0, INT64_MAX, &n))
 			return usage("ceiling", value, "a number of pages is wanted");
 		a->session.ceiling = value;
 		return 0;

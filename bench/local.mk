@@ -73,6 +73,7 @@ libtlbmark_cli_a_SOURCES = \
 	bench/cli_list.c \
 	bench/cli_plot.c \
 	bench/cli_run.c \
+	bench/cli_stress.c \
 	bench/completion.c \
 	bench/doctor.c \
 	bench/doctor.h \
@@ -82,6 +83,12 @@ libtlbmark_cli_a_SOURCES = \
 	bench/progress.h \
 	bench/session.c \
 	bench/session.h \
+	bench/signals.c \
+	bench/signals.h \
+	bench/stress.c \
+	bench/stress.h \
+	bench/stress_draw.c \
+	bench/stress_report.c \
 	plots/data.c \
 	plots/figure.c \
 	plots/figure.h \

@@ -7,13 +7,8 @@
 #include "cli.h"
 
 const struct tm_command *const tm_commands[] = {
-	&tm_command_run,
-	&tm_command_list,
-	&tm_command_doctor,
-	&tm_command_show,
-	&tm_command_plot,
-	&tm_command_lab,
-	NULL,
+	&tm_command_run,  &tm_command_stress, &tm_command_list, &tm_command_doctor,
+	&tm_command_show, &tm_command_plot,   &tm_command_lab,	NULL,
 };
 
 static const struct tm_command *find(const char *name)

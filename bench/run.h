@@ -53,6 +53,7 @@ struct tm_cell {
 	unsigned int repeat;	       /* 0 .. */
 	bool from_in_label;	       /* rows differ in the CPU that initiates */
 	bool verify;		       /* run the oracle after measuring */
+	bool verify_only;	       /* the oracle alone, again and again for duration_ns */
 	/*
 	 * The counter counts instructions and the CPUs take turns at every
 	 * tm_relax(): everything is done a fixed number of times, and nobody
@@ -141,6 +142,7 @@ struct tm_result {
 	enum tm_probe_kind probe_kind;
 	struct tm_verdict verdict;
 	bool verified;
+	uint64_t verify_calls;
 
 	/* the last TM_RAW_SAMPLES operations, in order (of the first initiator) */
 	uint32_t raw_count;

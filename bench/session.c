@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,6 +15,7 @@
 #include "progress.h"
 #include "results/store.h"
 #include "session.h"
+#include "signals.h"
 #include "sysstate.h"
 
 enum {
@@ -47,29 +47,6 @@ struct session {
 	size_t warned;
 	char cost_warning[128], rate_warning[160];
 };
-
-static volatile sig_atomic_t caught;
-static volatile int cancel;
-
-static void on_signal(int number)
-{
-	caught = number;
-	cancel = 1;
-}
-
-static void handle_signals(void (*handler)(int))
-{
-	static const int signals[] = {SIGINT,  SIGTERM, SIGHUP,	   SIGQUIT, SIGUSR1,
-				      SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU};
-	struct sigaction sa = {.sa_handler = handler};
-
-	sigemptyset(&sa.sa_mask);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaction(signals[i], &sa, NULL);
-	/* A closed pipe and a full quota are errors of a write, no reason to die. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-}
 
 static int cannot(struct session *s)
 {
@@ -313,7 +290,7 @@ static int run_cell(struct session *s, const struct tm_cell *c)
 {
 	struct tm_run_context context = {.clock = &s->clock, .probe = s->probe};
 
-	return tm_run(c, &context, s->result, timeout_ms(c), &cancel);
+	return tm_run(c, &context, s->result, timeout_ms(c), &tm_cancel);
 }
 
 /*
@@ -477,7 +454,7 @@ static int run_plan(struct session *s)
 	int rc = 0;
 
 	tm_progress_begin(&progress, s->plan.cell_count, s->o->quiet);
-	for (size_t i = 0; !rc && !cancel && i < s->plan.cell_count; i++) {
+	for (size_t i = 0; !rc && !tm_cancel && i < s->plan.cell_count; i++) {
 		const struct tm_plan_cell *p = &s->plan.cells[i];
 		struct timespec when;
 		char *metrics = NULL;
@@ -491,9 +468,9 @@ static int run_plan(struct session *s)
 		free(metrics);
 	}
 	tm_progress_end(&progress);
-	s->out->signal = caught;
-	if (cancel)
-		return TM_EXIT_SIGNAL + caught;
+	s->out->signal = tm_caught;
+	if (tm_cancel)
+		return TM_EXIT_SIGNAL + tm_caught;
 	return rc || s->out->spilled ? TM_EXIT_CANNOT : TM_EXIT_OK;
 }
 
@@ -510,7 +487,7 @@ int tm_session_run(struct tm_session_options *o, struct tm_session_outcome *out)
 			 pid);
 		return TM_EXIT_CANNOT;
 	}
-	handle_signals(on_signal);
+	tm_signals_catch();
 	status = make_plan(&s);
 	if (!status && o->dry_run) {
 		print_plan(&s);
@@ -524,6 +501,6 @@ int tm_session_run(struct tm_session_options *o, struct tm_session_outcome *out)
 	if (close_all(&s) && !status)
 		status = TM_EXIT_CANNOT;
 	/* What comes now, printing and drawing, may be interrupted as usual. */
-	handle_signals(SIG_DFL);
+	tm_signals_release();
 	return status;
 }

@@ -10,6 +10,7 @@ TM_DOCS = \
 	docs/notifier.md \
 	docs/records.md \
 	docs/status.md \
+	docs/stress.md \
 	docs/vmap.md
 EXTRA_DIST += $(TM_DOCS)
 
@@ -22,11 +23,13 @@ man_MANS += \
 	docs/man/tlbmark-doctor.1 \
 	docs/man/tlbmark-show.1 \
 	docs/man/tlbmark-plot.1 \
-	docs/man/tlbmark-lab.1
+	docs/man/tlbmark-lab.1 \
+	docs/man/tlbmark-stress.1
 docs/man/tlbmark.1: tlbmark$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) docs/man && ./tlbmark --man >$@.tmp && mv $@.tmp $@
 docs/man/tlbmark-run.1 docs/man/tlbmark-list.1 docs/man/tlbmark-doctor.1 \
-docs/man/tlbmark-show.1 docs/man/tlbmark-plot.1 docs/man/tlbmark-lab.1: tlbmark$(EXEEXT)
+docs/man/tlbmark-show.1 docs/man/tlbmark-plot.1 docs/man/tlbmark-lab.1 \
+docs/man/tlbmark-stress.1: tlbmark$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) docs/man && \
 	./tlbmark --man `basename $@ .1 | sed s/tlbmark-//` >$@.tmp && mv $@.tmp $@
 

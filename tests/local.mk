@@ -66,6 +66,14 @@ tests_guest_fuzz_CFLAGS = $(TM_CFLAGS) -pthread
 tests_guest_fuzz_LDFLAGS = -static
 tests_guest_fuzz_LDADD =
 
+# Preloaded by tests/stress.sh: calls that do nothing. No library of ours is
+# shared, so automake has no rule.
+check_DATA = tests/lie.so
+tests/lie.so: tests/lie.c
+	$(AM_V_CC)$(MKDIR_P) tests && $(CC) $(CPPFLAGS) $(CFLAGS) -shared -fPIC -o $@ $(srcdir)/tests/lie.c
+CLEANFILES += tests/lie.so
+EXTRA_DIST += tests/lie.c
+
 TM_SYSTEM_TESTS = \
 	tests/errors.sh \
 	tests/gbench.sh \
@@ -84,6 +92,7 @@ TM_SYSTEM_TESTS = \
 	tests/quickstart.sh \
 	tests/restore.sh \
 	tests/schema.sh \
+	tests/stress.sh \
 	tests/workloads.sh
 
 if HAVE_CMOCKA

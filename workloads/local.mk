@@ -26,6 +26,7 @@ TM_WORKLOADS = \
 	workloads/notifier.c \
 	workloads/null.c \
 	workloads/set_memory.c \
+	workloads/storm.c \
 	workloads/vm_unmap_aliases.c \
 	workloads/vmap.c
 

@@ -228,7 +228,7 @@ unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder)
 
 /*
  * Outcome of verify(). `rounds` is how often the caller wants the operation
- * checked; verify() adds to `checks` through tm_check() only.
+ * checked; verify() adds to `checks` through tm_check() and tm_checked() only.
  */
 struct tm_verdict {
 	uint64_t rounds;
@@ -240,6 +240,12 @@ struct tm_verdict {
 /* Counts one check; if `ok` is false a violation, described by the format. */
 void tm_check(struct tm_verdict *v, bool ok, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Counts so many checks that found nothing wrong. */
+static inline void tm_checked(struct tm_verdict *v, uint64_t checks)
+{
+	v->checks += checks;
+}
 
 /*
  * Sets one kernel knob for the run, journaled and undone by the core: `path`
@@ -283,6 +289,11 @@ struct tm_workload {
 	 * happens to others that counts, and a foreign control would be the same.
 	 */
 	bool foreign;
+	/*
+	 * operate() checks what it does, and verify() tells what was found. Stress
+	 * runs measure it instead of calling verify() again and again.
+	 */
+	bool self_checking;
 	const char *state;	       /* of the responders where --state says none; NULL: spin */
 	const struct tm_param *params; /* ends with a NULL name; may be NULL */
 	/* Names of what it counts itself, at most TM_MAX_COUNTERS, NULL-terminated; may be NULL.

@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* The stress run: its deck of workloads, its clock, its counts. See stress.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "background.h"
+#include "cli.h"
+#include "plan.h"
+#include "signals.h"
+#include "stress.h"
+#include "sysstate.h"
+
+enum {
+	WHY = 512,
+	SELF_SHARE = 7,		/* of 8 parts of the time, for self-checking workloads, */
+	SHARES = 8,		/* once every workload had its first bout */
+	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
+	FAILURES_MAX = 8,	/* in a row: then a workload is given up */
+};
+#define FIRST_BOUT_NS 60000000ull /* until each had one: a look at everything soon */
+#define BOUT_NS 300000000ull
+#define SELF_BOUT_NS 1000000000ull
+#define FIRST_SELF_BOUT_NS 300000000ull
+
+struct stress {
+	const struct tm_stress_options *o;
+	struct tm_stress_outcome *out;
+	struct tm_sysstate *state;
+	struct tm_topo *topo;
+	struct tm_clock clock;
+	struct tm_probe *probe;
+	struct tm_result *result;
+	struct tm_background *load;
+	size_t *deck, dealt; /* paths that are not self-checking, shuffled; the next one */
+	size_t deck_count, self_next, self_count;
+	unsigned int *in_a_row; /* failures, of each path */
+	bool swept;		/* each of the deck had its bout */
+	uint64_t random, start_ns, end_ns, self_ns, deck_ns;
+	uint64_t shootdowns_before;
+	bool live;
+	char why[WHY];
+};
+
+static int cannot(const struct stress *s)
+{
+	tm_error("stress: %s", s->why);
+	return TM_EXIT_CANNOT;
+}
+
+/* ---- which workloads ---- */
+
+static bool wanted(const struct tm_stress_options *o, const struct tm_workload *w)
+{
+	if (!o->workload_count)
+		return w->verify && !w->floor;
+	for (size_t i = 0; i < o->workload_count; i++) {
+		if (!strcmp(o->workloads[i], w->name))
+			return true;
+	}
+	return false;
+}
+
+static int check_names(const struct tm_stress_options *o)
+{
+	for (size_t i = 0; i < o->workload_count; i++) {
+		const struct tm_workload *w = tm_workload_find(o->workloads[i]);
+
+		if (!w)
+			tm_error("stress: unknown workload '%s'; 'tlbmark list' shows them",
+				 o->workloads[i]);
+		else if (!w->verify)
+			tm_error("stress: the workload '%s' has no oracle", o->workloads[i]);
+		if (!w || !w->verify)
+			return TM_EXIT_USAGE;
+	}
+	return TM_EXIT_OK;
+}
+
+static int choose_paths(struct stress *s)
+{
+	size_t n = 0;
+
+	for (const struct tm_workload *const *w = tm_workloads; *w; w++)
+		n += wanted(s->o, *w);
+	s->out->paths = calloc(n + 1, sizeof(*s->out->paths));
+	s->out->told = calloc(TM_STRESS_VIOLATIONS, sizeof(*s->out->told));
+	s->deck = calloc(n + 1, sizeof(*s->deck));
+	s->in_a_row = calloc(n + 1, sizeof(*s->in_a_row));
+	if (!s->out->paths || !s->out->told || !s->deck || !s->in_a_row) {
+		tm_error("out of memory");
+		return TM_EXIT_CANNOT;
+	}
+	for (const struct tm_workload *const *w = tm_workloads; *w; w++) {
+		struct tm_stress_path *p = &s->out->paths[s->out->path_count];
+
+		if (!wanted(s->o, *w))
+			continue;
+		p->workload = *w;
+		s->out->path_count++;
+		if (tm_workload_can_run(*w, p->skip_why, sizeof(p->skip_why)))
+			continue;
+		if ((*w)->self_checking)
+			s->self_count++;
+		else
+			s->deck[s->deck_count++] = (size_t)(p - s->out->paths);
+	}
+	if (s->deck_count + s->self_count)
+		return TM_EXIT_OK;
+	snprintf(s->why, sizeof(s->why), "nothing can run here: %s",
+		 s->out->path_count ? s->out->paths[0].skip_why : "no workload has an oracle");
+	return cannot(s);
+}
+
+static uint64_t next_random(struct stress *s)
+{
+	uint64_t z = s->random += 0x9e3779b97f4a7c15ull; /* splitmix64 */
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+/* Fisher-Yates. */
+static void shuffle(struct stress *s)
+{
+	for (size_t i = s->deck_count; i > 1; i--) {
+		size_t j = (size_t)(next_random(s) % i), card = s->deck[i - 1];
+
+		s->deck[i - 1] = s->deck[j];
+		s->deck[j] = card;
+	}
+	s->dealt = 0;
+}
+
+static size_t next_self(struct stress *s)
+{
+	for (;;) {
+		size_t i = s->self_next++ % s->out->path_count;
+
+		if (s->out->paths[i].workload->self_checking && !s->out->paths[i].skip_why[0])
+			return i;
+	}
+}
+
+/* Whose turn it is: an index of out->paths. */
+static size_t next_path(struct stress *s)
+{
+	bool self = s->self_count &&
+		    (!s->out->bouts || !s->deck_count ||
+		     (s->swept && s->self_ns * (SHARES - SELF_SHARE) < s->deck_ns * SELF_SHARE));
+
+	if (self)
+		return next_self(s);
+	if (s->dealt == s->deck_count) {
+		s->swept = true;
+		shuffle(s);
+		/* Once the sweep is over it counts no longer: it was none of the mixture. */
+		if (s->out->bouts <= s->deck_count + 1)
+			s->deck_ns = s->self_ns = 0;
+	}
+	return s->deck[s->dealt++];
+}
+
+/* ---- bouts ---- */
+
+static uint64_t now_ns(const struct stress *s)
+{
+	return tm_monotonic_ns() - s->start_ns;
+}
+
+static void tell(struct stress *s, const struct tm_cell *c)
+{
+	struct tm_stress_violation *v = &s->out->told[s->out->told_count];
+	const struct tm_verdict *verdict = &s->result->verdict;
+	int n;
+
+	if (s->out->told_count == TM_STRESS_VIOLATIONS)
+		return;
+	s->out->told_count++;
+	v->bout = s->out->bouts;
+	v->at_ns = now_ns(s);
+	v->count = verdict->violations;
+	tm_label_print(&c->args, -1, v->label, sizeof(v->label));
+	snprintf(v->what, sizeof(v->what), "%s", verdict->first);
+	n = snprintf(v->cpus, sizeof(v->cpus), "CPU %u", c->placement.initiator_cpu[0]);
+	for (unsigned int i = 0; i < c->placement.responders && n < (int)sizeof(v->cpus) - 24; i++)
+		n += snprintf(v->cpus + n, sizeof(v->cpus) - (size_t)n, "%s%u", i ? " " : " -> ",
+			      c->placement.responder_cpu[i]);
+	snprintf(v->cpus + n, sizeof(v->cpus) - (size_t)n, ", %s", tm_state_name(c->state));
+	if (s->live)
+		fputs("\r\033[K", stderr);
+	tm_error("stale translation after %.1f s, bout %" PRIu64 " of seed %" PRIu64
+		 ": %s (%s): %s; %" PRIu64 " in this bout",
+		 (double)v->at_ns / 1e9, v->bout, s->o->seed, v->label, v->cpus, v->what, v->count);
+}
+
+/* What the run process left behind. */
+static void account(struct stress *s, struct tm_stress_path *p, const struct tm_cell *c,
+		    uint64_t spent_ns)
+{
+	const struct tm_result *r = s->result;
+	unsigned int *in_a_row = &s->in_a_row[p - s->out->paths];
+
+	p->bouts++;
+	p->busy_ns += spent_ns;
+	p->operations += r->ops;
+	p->calls += r->verify_calls;
+	p->checks += r->verdict.checks;
+	p->violations += r->verdict.violations;
+	s->out->checks += r->verdict.checks;
+	s->out->violations += r->verdict.violations;
+	if (r->verdict.violations)
+		tell(s, c);
+	if (!r->error) {
+		*in_a_row = 0;
+		return;
+	}
+	if (r->skipped) {
+		p->skipped++;
+	} else {
+		p->failed++;
+		s->out->failed++;
+	}
+	++*in_a_row;
+	snprintf(r->skipped ? p->skip_why : p->fail_why,
+		 r->skipped ? sizeof(p->skip_why) : sizeof(p->fail_why), "%s", r->why);
+}
+
+static uint64_t length_of(const struct stress *s, const struct tm_workload *w)
+{
+	uint64_t left = s->end_ns > now_ns(s) ? s->end_ns - now_ns(s) : 1, wanted_ns;
+
+	if (w->self_checking)
+		wanted_ns = s->swept || !s->deck_count ? SELF_BOUT_NS : FIRST_SELF_BOUT_NS;
+	else
+		wanted_ns = s->swept ? BOUT_NS : FIRST_BOUT_NS;
+	return wanted_ns < left ? wanted_ns : left;
+}
+
+/* One bout. 0, or -EINTR. */
+static int bout(struct stress *s, struct tm_stress_path *p)
+{
+	const struct tm_run_context context = {.clock = &s->clock, .probe = s->probe};
+	const struct tm_workload *w = p->workload;
+	uint64_t begin = now_ns(s);
+	struct tm_cell cell;
+	int rc;
+
+	rc = tm_stress_draw(s->topo, w, s->o->seed, ++s->out->bouts, &cell, p->skip_why,
+			    sizeof(p->skip_why));
+	if (!rc && w->knobs && w->knobs(&cell.args, s->state)) {
+		snprintf(p->skip_why, sizeof(p->skip_why), "%s", tm_sysstate_why(s->state));
+		rc = -ENOTSUP;
+	}
+	if (rc) {
+		p->skipped++;
+		s->in_a_row[p - s->out->paths]++;
+	} else {
+		cell.duration_ns = length_of(s, w);
+		rc = tm_run(&cell, &context, s->result, BOUT_GRACE_MS, &tm_cancel);
+		if (!rc)
+			account(s, p, &cell, now_ns(s) - begin);
+	}
+	tm_placement_free(&cell.placement);
+	*(w->self_checking ? &s->self_ns : &s->deck_ns) += now_ns(s) - begin;
+	return rc == -EINTR ? rc : 0;
+}
+
+/* What never works here is not tried for ever. */
+static void give_up(struct stress *s, size_t path)
+{
+	struct tm_stress_path *p = &s->out->paths[path];
+
+	if (s->in_a_row[path] < FAILURES_MAX)
+		return;
+	if (!p->skip_why[0])
+		snprintf(p->skip_why, sizeof(p->skip_why), "%.180s", p->fail_why);
+	if (p->workload->self_checking) {
+		s->self_count--;
+		return;
+	}
+	for (size_t i = 0; i < s->deck_count; i++) {
+		if (s->deck[i] != path)
+			continue;
+		memmove(&s->deck[i], &s->deck[i + 1], (s->deck_count - i - 1) * sizeof(*s->deck));
+		s->deck_count--;
+		s->dealt -= s->dealt > i;
+		return;
+	}
+}
+
+/* ---- the line on a terminal ---- */
+
+static uint64_t shootdowns(const struct stress *s)
+{
+	uint64_t now;
+
+	return s->out->have_shootdowns && !tm_interrupts_read("TLB", &now)
+		       ? now - s->shootdowns_before
+		       : 0;
+}
+
+static void show(const struct stress *s, const struct tm_workload *w)
+{
+	uint64_t spent = now_ns(s) + 1, left = s->end_ns > spent ? s->end_ns - spent : 0;
+	struct winsize size;
+	char line[256];
+	int width, most = 80;
+
+	if (!s->live)
+		return;
+	if (!ioctl(STDERR_FILENO, TIOCGWINSZ, &size) && size.ws_col >= 40)
+		most = size.ws_col;
+	width = snprintf(line, sizeof(line),
+			 "%" PRIu64 ":%02" PRIu64 " left  %.0f shootdowns/s  %" PRIu64
+			 " checks  %" PRIu64 " violations  %s",
+			 left / 60000000000u, left / 1000000000u % 60,
+			 (double)shootdowns(s) / ((double)spent / 1e9), s->out->checks,
+			 s->out->violations, w->name);
+	fprintf(stderr, "\r\033[K%.*s", width < most ? width : most - 1, line);
+	fflush(stderr);
+}
+
+/* ---- all of it ---- */
+
+static int open_all(struct stress *s)
+{
+	unsigned int recovered = 0, n;
+
+	if (tm_topo_load(NULL, &s->topo, s->why, sizeof(s->why)))
+		return cannot(s);
+	n = tm_topo_cpus(s->topo);
+	if (n < 2) {
+		tm_error("stress: only one CPU may be used here, and a translation can only be "
+			 "stale on another: allow more (taskset, cpuset)");
+		return TM_EXIT_CANNOT;
+	}
+	if (tm_sysstate_open(s->o->state_directory, &s->state, &recovered, s->why, sizeof(s->why)))
+		return cannot(s);
+	if (recovered && !s->o->quiet)
+		tm_error("note: restored %u setting%s that an earlier, killed run had left",
+			 recovered, recovered == 1 ? "" : "s");
+	if (!tm_ticks_supported() || tm_clock_calibrate(&s->clock)) {
+		snprintf(s->why, sizeof(s->why), "the " TM_ARCH_COUNTER " cannot be used here");
+		return cannot(s);
+	}
+	if (tm_probe_open(TM_PROBE_NONE, &s->probe, s->why, sizeof(s->why)))
+		return cannot(s);
+	s->result = tm_result_new(n);
+	if (!s->result) {
+		tm_error("out of memory");
+		return TM_EXIT_CANNOT;
+	}
+	return TM_EXIT_OK;
+}
+
+static int start_load(struct stress *s)
+{
+	unsigned int n = tm_topo_cpus(s->topo), cpus[n];
+	int rc;
+
+	if (!s->o->background)
+		return TM_EXIT_OK;
+	for (unsigned int i = 0; i < n; i++)
+		cpus[i] = tm_topo_cpu(s->topo, i);
+	rc = tm_background_start(s->o->background, cpus, n, &s->load, s->why, sizeof(s->why));
+	if (rc)
+		cannot(s);
+	return !rc ? TM_EXIT_OK : rc == -EINVAL ? TM_EXIT_USAGE : TM_EXIT_CANNOT;
+}
+
+static int go_on(struct stress *s)
+{
+	int rc = 0;
+
+	s->start_ns = tm_monotonic_ns();
+	s->end_ns = s->o->duration_ns;
+	s->random = s->o->seed;
+	s->live = !s->o->quiet && isatty(STDERR_FILENO);
+	s->out->have_shootdowns = !tm_interrupts_read("TLB", &s->shootdowns_before);
+	shuffle(s);
+	while (!rc && !tm_cancel && now_ns(s) < s->end_ns && s->deck_count + s->self_count &&
+	       !(s->o->until_violation && s->out->violations)) {
+		size_t path = next_path(s);
+
+		show(s, s->out->paths[path].workload);
+		rc = bout(s, &s->out->paths[path]);
+		give_up(s, path);
+	}
+	if (s->live)
+		fputs("\r\033[K", stderr);
+	s->out->elapsed_ns = now_ns(s);
+	s->out->shootdowns = shootdowns(s);
+	s->out->signal = tm_caught;
+	return tm_cancel ? TM_EXIT_SIGNAL + tm_caught : TM_EXIT_OK;
+}
+
+int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *out)
+{
+	struct stress s = {.o = o, .out = out};
+	int status, stuck;
+
+	memset(out, 0, sizeof(*out));
+	tm_signals_catch();
+	status = check_names(o);
+	if (!status)
+		status = open_all(&s);
+	if (!status)
+		status = choose_paths(&s);
+	if (!status)
+		status = start_load(&s);
+	if (!status)
+		status = go_on(&s);
+	if (s.load)
+		tm_background_stop(s.load, NULL);
+	stuck = s.state ? tm_sysstate_restore(s.state) : 0;
+	if (stuck)
+		tm_error("%d setting%s could not be put back; the next run tries again", stuck,
+			 stuck == 1 ? "" : "s");
+	tm_result_free(s.result);
+	tm_probe_close(s.probe);
+	tm_topo_free(s.topo);
+	tm_sysstate_close(s.state);
+	free(s.deck);
+	free(s.in_a_row);
+	tm_signals_release();
+	return stuck && !status ? TM_EXIT_CANNOT : status;
+}
+
+void tm_stress_free(struct tm_stress_outcome *out)
+{
+	free(out->paths);
+	free(out->told);
+	memset(out, 0, sizeof(*out));
+}

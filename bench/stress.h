@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One `tlbmark stress`: workloads of the catalogue one after the other, with
+ * parameters, CPUs and responder states drawn from a seed, each checked by its
+ * own oracle, until the time is over. docs/stress.md tells how it is mixed and
+ * what a violation means.
+ *
+ * A bout is one workload with one set of values, in a process of its own (run.h).
+ * Workloads whose operations check themselves (tm_workload.self_checking) have
+ * what time the others leave: they make the most shootdowns.
+ */
+#ifndef TLBMARK_STRESS_H
+#define TLBMARK_STRESS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "placement.h"
+#include "run.h"
+
+struct tm_stress_options {
+	const char *const *workloads; /* names; NULL: all that can run and have an oracle */
+	size_t workload_count;
+	uint64_t duration_ns;
+	uint64_t seed;
+	const char *background;	     /* as for a session */
+	const char *state_directory; /* of the journal; NULL: the default */
+	bool until_violation;	     /* end at the first */
+	bool quiet;
+};
+
+enum { TM_STRESS_VIOLATIONS = 64 }; /* that are told one by one */
+
+struct tm_stress_path {
+	const struct tm_workload *workload;
+	uint64_t bouts, skipped, failed;
+	uint64_t operations; /* timed ones, of a self-checking workload */
+	uint64_t calls;	     /* of verify() */
+	uint64_t checks, violations;
+	uint64_t busy_ns;
+	char skip_why[192], fail_why[256]; /* the last of each; "" if there is none */
+};
+
+struct tm_stress_violation {
+	uint64_t bout, at_ns; /* since the beginning */
+	uint64_t count;	      /* in that bout */
+	char label[128];      /* the cell in words */
+	char what[192];	      /* the first of them */
+	char cpus[96];	      /* "CPU 0 -> 1 2 3, spin" */
+};
+
+struct tm_stress_outcome {
+	struct tm_stress_path *paths;
+	size_t path_count;
+	uint64_t bouts, checks, violations, failed;
+	struct tm_stress_violation *told; /* [TM_STRESS_VIOLATIONS] */
+	size_t told_count;
+	uint64_t elapsed_ns;
+	bool have_shootdowns;
+	uint64_t shootdowns; /* the TLB line of /proc/interrupts, of the whole machine */
+	int signal;	     /* it was interrupted by this one */
+};
+
+/*
+ * Stresses. An exit status (cli.h): TM_EXIT_OK where it ran, whatever it found;
+ * another after one clear line. The outcome is filled as far as it came, and
+ * freed by tm_stress_free().
+ */
+int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *out);
+void tm_stress_free(struct tm_stress_outcome *out);
+
+/*
+ * The cell of bout number `bout`: values, CPUs and states of this workload, the
+ * same for the same seed, workload, number and machine. Free its placement. 0, or
+ * -ENOTSUP with the reason in why; -ENOMEM.
+ */
+int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint64_t seed,
+		   uint64_t bout, struct tm_cell *cell, char *why, size_t why_size);
+
+/* The table and the verdict for people, and as JSON (NULL: out of memory). */
+void tm_stress_print(FILE *f, const struct tm_stress_options *o,
+		     const struct tm_stress_outcome *out);
+json_t *tm_stress_json(const struct tm_stress_options *o, const struct tm_stress_outcome *out);
+
+#endif /* TLBMARK_STRESS_H */

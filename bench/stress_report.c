@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* The end of a stress run, in words and as JSON. See stress.h. */
+#include <inttypes.h>
+
+#include "stress.h"
+
+static double seconds(uint64_t ns)
+{
+	return (double)ns / 1e9;
+}
+
+static double per_second(const struct tm_stress_outcome *out)
+{
+	return out->elapsed_ns ? (double)out->shootdowns / seconds(out->elapsed_ns) : 0;
+}
+
+static void print_paths(FILE *f, const struct tm_stress_outcome *out)
+{
+	fprintf(f, "%-18s %7s %8s %12s %12s %11s\n", "path", "bouts", "time s", "operations",
+		"checks", "violations");
+	for (size_t i = 0; i < out->path_count; i++) {
+		const struct tm_stress_path *p = &out->paths[i];
+
+		if (!p->bouts)
+			continue;
+		fprintf(f, "%-18s %7" PRIu64 " %8.1f %12" PRIu64 " %12" PRIu64 " %11" PRIu64 "\n",
+			p->workload->name, p->bouts, seconds(p->busy_ns),
+			p->operations ? p->operations : p->calls, p->checks, p->violations);
+	}
+}
+
+static void print_rest(FILE *f, const struct tm_stress_outcome *out)
+{
+	for (size_t i = 0; i < out->path_count; i++) {
+		const struct tm_stress_path *p = &out->paths[i];
+
+		if (!p->checks && p->skip_why[0])
+			fprintf(f, "left out: %s: %s\n", p->workload->name, p->skip_why);
+		if (p->failed)
+			fprintf(f, "failed: %s, %" PRIu64 " of %" PRIu64 " bouts: %s\n",
+				p->workload->name, p->failed, p->bouts, p->fail_why);
+	}
+}
+
+void tm_stress_print(FILE *f, const struct tm_stress_options *o,
+		     const struct tm_stress_outcome *out)
+{
+	print_paths(f, out);
+	fputc('\n', f);
+	print_rest(f, out);
+	fprintf(f, "seed %" PRIu64 ", %.1f s", o->seed, seconds(out->elapsed_ns));
+	if (out->have_shootdowns)
+		fprintf(f, ", %" PRIu64 " shootdowns (%.0f a second)", out->shootdowns,
+			per_second(out));
+	fprintf(f, ", %" PRIu64 " checks\n", out->checks);
+	if (out->violations)
+		fprintf(f, "%" PRIu64 " stale translations seen, the first after %.1f s in %s\n",
+			out->violations, seconds(out->told[0].at_ns), out->told[0].label);
+	else
+		fputs("no stale translation seen\n", f);
+}
+
+static json_t *paths_json(const struct tm_stress_outcome *out)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < out->path_count; i++) {
+		const struct tm_stress_path *p = &out->paths[i];
+
+		json_array_append_new(
+			all, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}",
+				       "workload", p->workload->name, "bouts", (json_int_t)p->bouts,
+				       "skipped", (json_int_t)p->skipped, "failed",
+				       (json_int_t)p->failed, "operations",
+				       (json_int_t)p->operations, "calls", (json_int_t)p->calls,
+				       "checks", (json_int_t)p->checks, "violations",
+				       (json_int_t)p->violations, "busy_ns", (json_int_t)p->busy_ns,
+				       "skip_why", p->skip_why, "fail_why", p->fail_why));
+	}
+	return all;
+}
+
+static json_t *violations_json(const struct tm_stress_outcome *out)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 0; i < out->told_count; i++) {
+		const struct tm_stress_violation *v = &out->told[i];
+
+		json_array_append_new(all,
+				      json_pack("{s:I, s:I, s:I, s:s, s:s, s:s}", "bout",
+						(json_int_t)v->bout, "at_ns", (json_int_t)v->at_ns,
+						"count", (json_int_t)v->count, "cell", v->label,
+						"cpus", v->cpus, "what", v->what));
+	}
+	return all;
+}
+
+json_t *tm_stress_json(const struct tm_stress_options *o, const struct tm_stress_outcome *out)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < o->workload_count; i++)
+		json_array_append_new(names, json_string(o->workloads[i]));
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s*, s:o, s:I, s:I, s:I, s:o?, s:o, s:o}",
+			 "schema", "tlbmark-stress-1", "suite_version", PACKAGE_VERSION, "seed",
+			 (json_int_t)o->seed, "duration_ns", (json_int_t)o->duration_ns,
+			 "elapsed_ns", (json_int_t)out->elapsed_ns, "background", o->background,
+			 "workloads", names, "bouts", (json_int_t)out->bouts, "checks",
+			 (json_int_t)out->checks, "violations", (json_int_t)out->violations,
+			 "shootdowns",
+			 out->have_shootdowns ? json_integer((json_int_t)out->shootdowns) : NULL,
+			 "paths", paths_json(out), "told", violations_json(out));
+}
