@@ -4,6 +4,7 @@ TM_DOCS = \
 	docs/architecture.md \
 	docs/deterministic.md \
 	docs/dma.md \
+	docs/faults.md \
 	docs/images/split.png \
 	docs/lab.md \
 	docs/method.md \

@@ -26,6 +26,14 @@ plus_twentydir = $(pkgdatadir)/series/plus-twenty
 dist_plus_twenty_DATA = kernels/series/plus-twenty/0001-x86-mm-twenty-instructions-more.patch
 moveddir = $(pkgdatadir)/series/moved
 dist_moved_DATA = kernels/series/moved/0001-x86-mm-the-flush-elsewhere.patch
+faultsdir = $(pkgdatadir)/series/faults
+dist_faults_DATA = \
+	kernels/series/faults/0001-mm-flushes-to-leave-out.patch \
+	kernels/series/faults/0002-x86-mm-where-every-flush-passes.patch \
+	kernels/series/faults/0003-mm-faults-of-single-paths.patch \
+	kernels/series/faults/0004-mm-faults-of-huge-pages.patch \
+	kernels/series/faults/0005-mm-faults-of-kernel-addresses.patch \
+	kernels/series/faults/0006-iommu-dma-faults-of-device-addresses.patch
 EXTRA_DIST += kernels/series/README.md
 
 # The guest's first process. There is nothing beside it that it could load.
