@@ -207,7 +207,8 @@ static int round_trip(struct tm_thread *t, struct tm_child *c, const struct view
 	for (unsigned int i = 0; i < v->words && !rc; i++)
 		rc = witness_store(t, i, &word[i], before + i);
 	rc = rc ? rc : tm_child_start(c, child_main, (void *)(uintptr_t)v);
-	for (unsigned int i = 0; i < v->words && !rc; i++)
+	/* This CPU last: its fault copies the page, and that flushes what the fork may not have. */
+	for (unsigned int i = v->words; i-- && !rc;)
 		rc = witness_store(t, i, &word[i], after + i);
 	rc = rc ? rc : tm_child_ask(c, REQUEST_READ);
 	if (rc)

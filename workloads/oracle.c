@@ -102,9 +102,14 @@ static void see_one(struct oracle *o, unsigned int r, const char *base, size_t i
 void oracle_see(struct oracle *o, const char *base, enum oracle_see see, const char *when)
 {
 	o->since_ticks = tm_ticks();
-	/* This CPU last: its fault could put a new page where the stale one is sought. */
+	/*
+	 * This CPU last: its fault could put a new page where the stale one is sought.
+	 * The last page first: an emulator with protection keys drops a CPU's whole TLB
+	 * when a signal is delivered, so behind a fault nothing is stale any more; and
+	 * of a range, what is forgotten is the end.
+	 */
 	for (unsigned int r = 0; r <= o->t->cell->responders; r++) {
-		for (size_t i = 0; i < o->picks; i++)
+		for (size_t i = o->picks; i--;)
 			see_one(o, r, base, i, see, when);
 	}
 }
@@ -115,7 +120,7 @@ void oracle_cannot_store(struct oracle *o, char *base, bool readable, const char
 
 	o->since_ticks = tm_ticks();
 	for (unsigned int r = 0; r <= o->t->cell->responders; r++) {
-		for (size_t i = 0; i < o->picks; i++) {
+		for (size_t i = o->picks; i--;) {
 			int rc = poke(o, r, base + o->offset[i], UINT64_MAX);
 
 			tm_check(o->v, rc == -EFAULT,

@@ -465,13 +465,13 @@ static void oracle_finds_stale_translations(void **state)
 	(void)state;
 	finds_stale(
 		ORACLE_FAULT,
-		"responder 1, CPU 11, read 0x1267 at 0x* (page 0) after it (*[0-9] ticks): no fault");
+		"responder 1, CPU 11, read 0x1267 at 0x* (page 63) after it (*[0-9] ticks): no fault");
 	finds_stale(
 		ORACLE_ZERO,
-		"responder 1, CPU 11, read 0x1267 at 0x* (page 0) after it (*[0-9] ticks), not 0");
+		"responder 1, CPU 11, read 0x1267 at 0x* (page 63) after it (*[0-9] ticks), not 0");
 	finds_stale(
 		ORACLE_STAMP,
-		"responder 1, CPU 11, read 0x1267 at 0x* (page 0) after it (*[0-9] ticks), not 0x10000000001");
+		"responder 1, CPU 11, read 0x1267 at 0x* (page 63) after it (*[0-9] ticks), not 0x10000000040");
 	o = begin_oracle(&t, &v, 1);
 	assert_true(oracle_next(&o, sizeof(words)));
 	readonly = true;
@@ -479,7 +479,7 @@ static void oracle_finds_stale_translations(void **state)
 	oracle_cannot_store(&o, (char *)words, false, "after it");
 	assert_int_equal(v.violations, ORACLE_PICKS);
 	assert_int_equal(
-		fnmatch("responder 0, CPU 10, stored to 0x* (page 0) after it (*[0-9] ticks)",
+		fnmatch("responder 0, CPU 10, stored to 0x* (page 63) after it (*[0-9] ticks)",
 			v.first, 0),
 		0);
 }
@@ -496,7 +496,7 @@ static void oracle_finds_its_own_faults(void **state)
 	dead = true;
 	oracle_see(&o, (char *)words, ORACLE_STAMP, "after it");
 	assert_int_equal(v.violations, 3 * ORACLE_PICKS);
-	assert_int_equal(fnmatch("responder 0, CPU 10, could not read 0x* (page 0) after it "
+	assert_int_equal(fnmatch("responder 0, CPU 10, could not read 0x* (page 63) after it "
 				 "(*[0-9] ticks)",
 				 v.first, 0),
 			 0);
