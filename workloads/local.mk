@@ -27,11 +27,13 @@ TM_WORKLOADS = \
 	workloads/null.c \
 	workloads/set_memory.c \
 	workloads/storm.c \
+	workloads/uffd_wp.c \
 	workloads/vm_unmap_aliases.c \
 	workloads/vmap.c
 
 noinst_LIBRARIES += libtlbmark-workloads.a
 libtlbmark_workloads_a_SOURCES = \
+	$(TM_WORKLOADS) \
 	workloads/child.c \
 	workloads/child.h \
 	workloads/exec_helper.h \
@@ -46,11 +48,14 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/pages.h \
 	workloads/room.c \
 	workloads/room.h \
+	workloads/uffd.c \
+	workloads/uffd.h \
 	workloads/vmap_area.c \
 	workloads/vmap_area.h \
 	workloads/witness.c \
 	workloads/witness.h \
-	$(TM_WORKLOADS)
+	workloads/writes.c \
+	workloads/writes.h
 nodist_libtlbmark_workloads_a_SOURCES = workloads/registry.c
 
 workloads/registry.c: $(srcdir)/workloads/local.mk
