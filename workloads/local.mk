@@ -27,6 +27,7 @@ TM_WORKLOADS = \
 	workloads/null.c \
 	workloads/set_memory.c \
 	workloads/storm.c \
+	workloads/uffd_move.c \
 	workloads/uffd_wp.c \
 	workloads/vm_unmap_aliases.c \
 	workloads/vmap.c
