@@ -25,6 +25,7 @@ TM_WORKLOADS = \
 	workloads/munmap.c \
 	workloads/notifier.c \
 	workloads/null.c \
+	workloads/pagemap_scan.c \
 	workloads/set_memory.c \
 	workloads/storm.c \
 	workloads/uffd_move.c \
