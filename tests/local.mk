@@ -86,6 +86,7 @@ TM_SYSTEM_TESTS = \
 	tests/guest/tiny.sh \
 	tests/guest/topology.sh \
 	tests/guest/vmap.sh \
+	tests/guest/write_tracking.sh \
 	tests/includes.sh \
 	tests/lab.sh \
 	tests/plots.sh \

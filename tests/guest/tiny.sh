@@ -29,6 +29,7 @@ left_out() {
 	fi
 }
 
+left_out clear_refs CONFIG_PROC_FS
 left_out exec_args CONFIG_PROC_FS
 left_out kernel_vmalloc CONFIG_BPF_SYSCALL
 left_out madvise_collapse CONFIG_TRANSPARENT_HUGEPAGE
@@ -38,6 +39,9 @@ left_out madvise_pageout CONFIG_ADVISE_SYSCALLS
 left_out many CONFIG_
 left_out membarrier CONFIG_MEMBARRIER
 left_out migrate CONFIG_NUMA
+left_out pagemap_scan CONFIG_USERFAULTFD
+left_out uffd_move CONFIG_USERFAULTFD
+left_out uffd_wp CONFIG_USERFAULTFD
 
 passes 'everything that is left runs' guest run --quick --repeat 1 --ops 30 --quiet --no-plots
 measured='$cell.role = "measured"'
