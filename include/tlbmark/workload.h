@@ -228,7 +228,7 @@ unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder)
 
 /*
  * Outcome of verify(). `rounds` is how often the caller wants the operation
- * checked; verify() adds to `checks` through tm_check() and tm_checked() only.
+ * checked, and verify() may be called any number of times; it adds to `checks` through tm_check() and tm_checked() only.
  */
 struct tm_verdict {
 	uint64_t rounds;
