@@ -53,6 +53,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/room.h \
 	workloads/uffd.c \
 	workloads/uffd.h \
+	workloads/updates.c \
+	workloads/updates.h \
 	workloads/vmap_area.c \
 	workloads/vmap_area.h \
 	workloads/witness.c \

@@ -26,9 +26,6 @@
 #include <linux/capability.h>
 #include <numa.h>
 #include <numaif.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,15 +36,11 @@
 
 #include "oracle.h"
 #include "pages.h"
+#include "updates.h"
 #include "witness.h"
 
 enum { PAGES, KIND, HOW };
 enum { HOW_MOVE_PAGES, HOW_MBIND, HOW_MIGRATE_PAGES };
-enum {
-	COUNTED_PAGES = 512, /* whose updates the oracle counts; a batch of the kernel's */
-	COUNTER_BYTES = 64,  /* where in a page, beside the oracle's stamp */
-};
-
 static const char *const hows[] = {"move_pages", "mbind", "migrate_pages", NULL};
 
 static const struct tm_param params[] = {
@@ -254,64 +247,23 @@ static int operate(struct tm_thread *t, void *state)
 
 /* ---- the oracle ---- */
 
-/* A thread on other CPUs that never stops adding 1 to a word of each page. */
-struct counter {
-	pthread_t thread;
-	char *at;
-	size_t bytes, stride;
-	unsigned int not_here;
-	_Atomic bool stop;
-	_Atomic uint64_t passes;
-};
-
-static void *count_always(void *argument)
-{
-	struct counter *c = argument;
-	cpu_set_t others;
-
-	memset(&others, 0xff, sizeof(others));
-	CPU_CLR(c->not_here, &others);
-	/* With one CPU it stays here, and is interrupted in between. */
-	sched_setaffinity(0, sizeof(others), &others);
-	do {
-		for (size_t i = 0; i < c->bytes; i += c->stride)
-			++*(volatile uint64_t *)(c->at + i + COUNTER_BYTES);
-		atomic_fetch_add(&c->passes, 1);
-	} while (!atomic_load(&c->stop));
-	return NULL;
-}
-
 /*
  * Migrates v->rounds times while the pages are written to: an update through a
  * translation that should be gone would go to the old page and be lost.
  */
 static int check_updates(struct tm_thread *t, struct slot *s, struct tm_verdict *v)
 {
-	const struct pages *p = s->pages;
-	struct counter c = {
-		.at = p->at, .bytes = p->bytes, .stride = p->page_bytes, .not_here = t->cpu};
+	struct updates u = {0};
 	uint64_t how = t->cell->values[HOW];
-	int rc;
+	int rc = updates_start(t, &u, s->pages->at, s->pages->bytes, s->pages->page_bytes);
 
-	if (c.bytes > COUNTED_PAGES * c.stride)
-		c.bytes = COUNTED_PAGES * c.stride;
-	for (size_t i = 0; i < c.bytes; i += c.stride)
-		*(volatile uint64_t *)(c.at + i + COUNTER_BYTES) = 0;
-	rc = -pthread_create(&c.thread, NULL, count_always, &c);
 	if (rc)
-		return tm_fail(t, rc, "starting a thread that counts");
-	while (!atomic_load(&c.passes))
-		sched_yield();
+		return rc;
 	for (uint64_t i = 0; i < v->rounds && !rc; i++)
 		rc = arrive(t, s, how, migrate(s, how));
-	atomic_store(&c.stop, true);
-	pthread_join(c.thread, NULL);
-	for (size_t i = 0; i < c.bytes && !rc; i += c.stride) {
-		uint64_t got = *(volatile uint64_t *)(c.at + i + COUNTER_BYTES);
-
-		tm_check(v, got == c.passes, "page %zu kept %llu of %llu updates", i / c.stride,
-			 (unsigned long long)got, (unsigned long long)c.passes);
-	}
+	updates_stop(&u);
+	if (!rc)
+		updates_check(&u, v);
 	return rc;
 }
 

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "updates.h"
+
+static inline volatile uint64_t *word_at(const struct updates *u, size_t offset)
+{
+	return (volatile uint64_t *)(u->at + offset + UPDATES_OFFSET);
+}
+
+static void *count_always(void *argument)
+{
+	struct updates *u = argument;
+	cpu_set_t others;
+
+	memset(&others, 0xff, sizeof(others));
+	CPU_CLR(u->not_here, &others);
+	/* With one CPU it stays here, and is interrupted in between. */
+	sched_setaffinity(0, sizeof(others), &others);
+	do {
+		for (size_t i = 0; i < u->bytes; i += u->stride)
+			++*word_at(u, i);
+		atomic_fetch_add(&u->passes, 1);
+		if (u->pause_us)
+			usleep(u->pause_us);
+	} while (!atomic_load(&u->stop));
+	return NULL;
+}
+
+int updates_start(struct tm_thread *t, struct updates *u, char *at, size_t bytes, size_t stride)
+{
+	int rc;
+
+	u->at = at;
+	u->bytes = bytes < UPDATES_PAGES * stride ? bytes : UPDATES_PAGES * stride;
+	u->stride = stride;
+	u->not_here = t->cpu;
+	atomic_store(&u->stop, false);
+	atomic_store(&u->passes, 0);
+	for (size_t i = 0; i < u->bytes; i += stride)
+		*word_at(u, i) = 0;
+	rc = -pthread_create(&u->thread, NULL, count_always, u);
+	if (rc)
+		return tm_fail(t, rc, "starting a thread that counts");
+	while (!atomic_load(&u->passes))
+		sched_yield();
+	return 0;
+}
+
+void updates_stop(struct updates *u)
+{
+	atomic_store(&u->stop, true);
+	/* pthread_join() needs a futex, which not all kernels have. */
+	while (pthread_tryjoin_np(u->thread, NULL) == EBUSY)
+		sched_yield();
+}
+
+void updates_check(const struct updates *u, struct tm_verdict *v)
+{
+	for (size_t i = 0; i < u->bytes; i += u->stride) {
+		uint64_t got = *word_at(u, i);
+
+		tm_check(v, got == u->passes, "page %zu kept %llu of %llu updates", i / u->stride,
+			 (unsigned long long)got, (unsigned long long)u->passes);
+	}
+}
