@@ -29,6 +29,7 @@ TM_WORKLOADS = \
 	workloads/pagemap_scan.c \
 	workloads/set_memory.c \
 	workloads/storm.c \
+	workloads/thp_split.c \
 	workloads/uffd_move.c \
 	workloads/uffd_wp.c \
 	workloads/vm_unmap_aliases.c \

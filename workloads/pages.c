@@ -394,12 +394,11 @@ int pages_map(struct tm_thread *t, struct pages *p, char *at, size_t bytes, bool
 	return pages_populate(t, at, bytes, p->page_bytes, anonymous);
 }
 
-/* What smaps tells of the mappings inside [at, at + bytes), in bytes. */
-static size_t huge_bytes_in(const char *at, size_t bytes)
+size_t pages_smaps_bytes(const char *at, size_t bytes, const char *field)
 {
 	uintptr_t first = (uintptr_t)at, low, high, start = 0, end = 0;
 	FILE *f = fopen("/proc/self/smaps", "re");
-	size_t huge = 0, kib;
+	size_t sum = 0, length = strlen(field), kib;
 	char line[512];
 
 	if (!f)
@@ -412,12 +411,11 @@ static size_t huge_bytes_in(const char *at, size_t bytes)
 		}
 		if (start >= first + bytes || end <= first)
 			continue;
-		if (sscanf(line, "AnonHugePages: %zu kB", &kib) == 1 ||
-		    sscanf(line, "ShmemPmdMapped: %zu kB", &kib) == 1)
-			huge += kib * 1024;
+		if (!strncmp(line, field, length) && sscanf(line + length, ": %zu kB", &kib) == 1)
+			sum += kib * 1024;
 	}
 	fclose(f);
-	return huge;
+	return sum;
 }
 
 int pages_must_be_huge(struct tm_thread *t, const struct pages *p, const char *at, size_t bytes)
@@ -426,7 +424,8 @@ int pages_must_be_huge(struct tm_thread *t, const struct pages *p, const char *a
 
 	if (p->kind != PAGES_THP)
 		return 0;
-	huge = huge_bytes_in(at, bytes);
+	huge = pages_smaps_bytes(at, bytes, "AnonHugePages") +
+	       pages_smaps_bytes(at, bytes, "ShmemPmdMapped");
 	if (huge >= bytes)
 		return 0;
 	return tm_fail(t, -ENOTSUP,

@@ -144,6 +144,12 @@ int pages_map(struct tm_thread *t, struct pages *p, char *at, size_t bytes, bool
 int pages_must_be_huge(struct tm_thread *t, const struct pages *p, const char *at, size_t bytes);
 
 /*
+ * What /proc/self/smaps says under `field` ("Referenced") of the mappings that
+ * [at, at + bytes) meets, in bytes; 0 where there is no such file.
+ */
+size_t pages_smaps_bytes(const char *at, size_t bytes, const char *field);
+
+/*
  * tm_publish() of the range's first pages, as many as a TLB may hold: reading
  * more would take the responders long and push out what they read before.
  */

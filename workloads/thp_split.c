@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * thp_split: a transparent huge page becomes base pages.
+ *
+ * Timed: one system call that means one base page of a huge page, so that the
+ * kernel maps all of them one by one instead: __split_huge_pmd() ->
+ * pmdp_invalidate(), which flushes the range of the huge page, more than the
+ * ceiling: the whole TLB. By madvise(MADV_DONTFORK) (--how boundary) a mapping
+ * begins to end inside the huge page, and nothing else is flushed. mprotect,
+ * munmap and dontneed change the base page as well, and flush it in
+ * tlb_finish_mmu(); free (MADV_FREE) splits not only the mapping but the page,
+ * which unmaps its parts (try_to_migrate()) and maps them again. These
+ * interrupt a responder more than once an operation, and the split into
+ * delivery, stolen and return does not hold for them.
+ *
+ * It does not measure making huge pages, which is done for several at once
+ * between operations, nor the splits that reclaim does by itself.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <tlbmark/workload.h>
+
+#include "oracle.h"
+#include "pages.h"
+#include "updates.h"
+
+enum { HOW };
+enum { HOW_BOUNDARY, HOW_MPROTECT, HOW_MUNMAP, HOW_DONTNEED, HOW_FREE };
+enum {
+	HUGE_PAGES = 8,	   /* made at once */
+	COUNTED_EACH = 64, /* base pages of a huge one to each that is counted in */
+};
+
+static const char *const hows[] = {"boundary", "mprotect", "munmap", "dontneed", "free", NULL};
+
+static const struct tm_param params[] = {
+	[HOW] = PAGES_CHOICE_PARAM("how", "what is done to one base page of the huge page", hows,
+				   "boundary", "boundary,mprotect,munmap,dontneed,free"),
+	{.name = NULL},
+};
+
+static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
+{
+	if (pages_check(c, PAGES_THP, PAGES_ANON, HUGE_PAGES, why, why_size))
+		return -ENOTSUP;
+	return c->values[HOW] == HOW_FREE
+		       ? pages_check_advice(MADV_FREE, "MADV_FREE (Linux 4.5)", why, why_size)
+		       : pages_check_advice(MADV_DONTFORK, "MADV_DONTFORK", why, why_size);
+}
+
+/* All whole again. */
+static int fill(struct tm_thread *t, struct pages *p)
+{
+	int rc = pages_map(t, p, p->at, p->bytes, true);
+
+	p->spot = 0;
+	return rc ? rc : pages_must_be_huge(t, p, p->at, p->bytes);
+}
+
+static int prepare(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+	int rc = pages_open(t, p, PAGES_THP, PAGES_ANON, HUGE_PAGES);
+
+	if (!rc)
+		rc = pages_place(t, p, PAGES_ALIGNED, 1, 0);
+	return rc ? rc : fill(t, p);
+}
+
+/* The next whole one; *rc where there is none to be had. */
+static char *next_huge(struct tm_thread *t, struct pages *p, int *rc)
+{
+	*rc = p->spot < HUGE_PAGES ? 0 : fill(t, p);
+	return p->at + p->spot++ * p->page_bytes;
+}
+
+/* The second base page is meant; what the oracle writes to is elsewhere. */
+static inline int split(uint64_t how, char *huge, size_t base_bytes)
+{
+	char *at = huge + base_bytes;
+
+	switch (how) {
+	case HOW_MPROTECT:
+		return mprotect(at, base_bytes, PROT_READ);
+	case HOW_MUNMAP:
+		return munmap(at, base_bytes);
+	case HOW_DONTNEED:
+		return madvise(at, base_bytes, MADV_DONTNEED);
+	case HOW_FREE:
+		return madvise(at, base_bytes, MADV_FREE);
+	default:
+		return madvise(at, base_bytes, MADV_DONTFORK);
+	}
+}
+
+static int operate(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+	uint64_t how = t->cell->values[HOW];
+	uint32_t base_pages = (uint32_t)(p->page_bytes / t->page_bytes);
+	int rc;
+
+	while (tm_more(t)) {
+		char *huge = next_huge(t, p, &rc);
+
+		if (rc)
+			return rc;
+		pages_publish(t, huge, p->page_bytes, p->page_bytes);
+		tm_begin(t);
+		rc = split(how, huge, t->page_bytes);
+		tm_end(t, base_pages);
+		if (rc)
+			return tm_fail(t, -errno, "splitting a huge page by %s", hows[how]);
+	}
+	return 0;
+}
+
+/* ---- the oracle ---- */
+
+/* No page of ours counts as used any more; that flushes no TLB. */
+static bool forget_uses(void)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, "1", 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/*
+ * Content cannot tell who still translates by the huge entry: it leads to the
+ * same page. But a CPU notes a use when it looks into the page tables, and with
+ * a stale entry it does not look. Several pages, so that one which was looked
+ * up ahead of its use does not matter.
+ */
+static int check_lookups(struct oracle *o, const struct pages *p, const char *huge)
+{
+	struct tm_thread *t = o->t;
+	uint64_t value;
+
+	for (unsigned int r = 0; r < t->cell->responders; r++) {
+		if (!forget_uses())
+			return 0; /* CONFIG_PROC_PAGE_MONITOR */
+		for (size_t i = 0; i < o->picks; i++) {
+			int rc = tm_peek(t, r, huge + o->offset[i], &value);
+
+			if (rc)
+				return tm_fail(t, rc, "responder %u reading a split page", r);
+		}
+		tm_check(o->v, pages_smaps_bytes(p->at, p->bytes, "Referenced") > 0,
+			 "responder %u read %zu base pages after the split and looked up none", r,
+			 o->picks);
+	}
+	return 0;
+}
+
+/* The base page that was meant, seen from everywhere. */
+static void check_meant(const struct oracle *o, char *huge, uint64_t how)
+{
+	struct oracle meant = *o;
+
+	meant.picks = 1;
+	meant.offset[0] = o->t->page_bytes;
+	if (how == HOW_MPROTECT)
+		oracle_cannot_store(&meant, huge, true, "after the split and mprotect()");
+	else if (how == HOW_MUNMAP)
+		oracle_see(&meant, huge, ORACLE_FAULT, "after the split and munmap()");
+	else if (how == HOW_DONTNEED)
+		oracle_see(&meant, huge, ORACLE_ZERO, "after the split and MADV_DONTNEED");
+	else if (how == HOW_BOUNDARY)
+		oracle_see(&meant, huge, ORACLE_STAMP, "after the split");
+}
+
+static int check_updates(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
+{
+	uint64_t how = t->cell->values[HOW];
+	struct updates u = {0};
+	int rc = fill(t, p);
+
+	if (!rc)
+		rc = updates_start(t, &u, p->at, p->bytes, COUNTED_EACH * t->page_bytes);
+	if (rc)
+		return rc;
+	for (unsigned int i = 0; i < HUGE_PAGES && !rc; i++) {
+		if (split(how, p->at + i * p->page_bytes, t->page_bytes))
+			rc = tm_fail(t, -errno, "splitting a huge page by %s", hows[how]);
+	}
+	p->spot = HUGE_PAGES;
+	updates_stop(&u);
+	if (!rc)
+		updates_check(&u, v);
+	return rc;
+}
+
+/*
+ * All CPUs read pages of a huge page, which is split; all must find the same
+ * content, the base page that was meant as it should be, and what others add
+ * to words of the pages meanwhile must not be lost.
+ */
+static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
+{
+	struct pages *p = pages_of(t, state);
+	struct oracle o = {.t = t, .v = v, .stride = 2 * t->page_bytes};
+	uint64_t how = t->cell->values[HOW];
+	size_t whole;
+	int rc;
+
+	while (oracle_next(&o, p->page_bytes)) {
+		char *huge = next_huge(t, p, &rc);
+
+		if (rc)
+			return rc;
+		oracle_write(&o, huge);
+		*(volatile uint64_t *)(huge + t->page_bytes) = oracle_stamp(&o, 0);
+		oracle_see(&o, huge, ORACLE_STAMP, "before the split");
+		whole = pages_smaps_bytes(p->at, p->bytes, "AnonHugePages");
+		if (split(how, huge, t->page_bytes))
+			return tm_fail(t, -errno, "splitting a huge page by %s", hows[how]);
+		tm_check(v, pages_smaps_bytes(p->at, p->bytes, "AnonHugePages") < whole,
+			 "%s did not split the huge page", hows[how]);
+		rc = how == HOW_BOUNDARY ? check_lookups(&o, p, huge) : 0;
+		oracle_see(&o, huge, ORACLE_STAMP, "after the split");
+		check_meant(&o, huge, how);
+		if (!rc && o.rounds % HUGE_PAGES == 0)
+			rc = check_updates(t, p, v);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+const struct tm_workload tm_workload_thp_split = {
+	.name = "thp_split",
+	.summary = "splitting a transparent huge page",
+	.op = "one call that means one base page of a huge page",
+	.flushes = "__split_huge_pmd -> pmdp_invalidate",
+	.needs = TM_NEEDS_THP,
+	.gate = TM_GATE_EVERY,
+	.params = params,
+	.probe_cell = probe_cell,
+	.setup = pages_set_new,
+	.prepare = prepare,
+	.operate = operate,
+	.verify = verify,
+	.teardown = pages_set_free,
+};
