@@ -33,7 +33,8 @@ TM_WORKLOADS = \
 	workloads/uffd_move.c \
 	workloads/uffd_wp.c \
 	workloads/vm_unmap_aliases.c \
-	workloads/vmap.c
+	workloads/vmap.c \
+	workloads/writeback.c
 
 noinst_LIBRARIES += libtlbmark-workloads.a
 libtlbmark_workloads_a_SOURCES = \

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -101,6 +102,73 @@ static uint64_t pool_shortage(uint64_t count)
 	return have < count ? count - have : 0;
 }
 
+/* ---- files on a disk ---- */
+
+static const char no_disk[] =
+	"no directory on a disk to make a file in: set TMPDIR to one that is not tmpfs";
+
+/*
+ * $TLBMARK_DEVICES names block devices, with colons between them, whose content
+ * is nobody's: the first that nobody else has stands in for a file. -ENOENT.
+ */
+static int open_device(void)
+{
+	const char *list = getenv("TLBMARK_DEVICES");
+	char path[128];
+
+	while (list && *list) {
+		size_t length = strcspn(list, ":");
+		struct stat st;
+		int fd = -1;
+
+		snprintf(path, sizeof(path), "%.*s", (int)length, list);
+		if (length < sizeof(path) && !stat(path, &st) && S_ISBLK(st.st_mode))
+			fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+		list += length + (list[length] == ':');
+	}
+	return -ENOENT;
+}
+
+/* A new file that has no name any more, or a device; -ENOENT. */
+static int open_temporary(void)
+{
+	const char *const directories[] = {getenv("TMPDIR"), "/var/tmp", "/tmp", "."};
+
+	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
+		struct statfs fs;
+		int fd;
+
+		if (!directories[i] || statfs(directories[i], &fs) || fs.f_type == TMPFS_MAGIC ||
+		    fs.f_type == RAMFS_MAGIC)
+			continue;
+		fd = open(directories[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (fd < 0) {
+			char full[4096];
+
+			if ((size_t)snprintf(full, sizeof(full), "%s/tlbmark-XXXXXX",
+					     directories[i]) >= sizeof(full))
+				continue;
+			fd = mkostemp(full, O_CLOEXEC);
+			if (fd >= 0)
+				unlink(full);
+		}
+		if (fd >= 0)
+			return fd;
+	}
+	return open_device();
+}
+
+static bool has_disk(void)
+{
+	int fd = open_temporary();
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 /* ---- may it run? ---- */
 
 /* Huge pages in shared memory, when asked for by madvise(). */
@@ -144,6 +212,8 @@ static int check_kind(enum pages_kind kind, enum pages_backing backing, char *wh
 		reason = "this kernel has no hugetlb pages";
 	else if (backing == PAGES_SHARED && !memory_files())
 		reason = "this kernel has no memfd_create(2) (CONFIG_MEMFD_CREATE)";
+	else if (backing == PAGES_FILE && !has_disk())
+		reason = no_disk;
 	if (!reason)
 		return 0;
 	snprintf(why, why_size, "%s", reason);
@@ -234,34 +304,30 @@ void pages_set_free(void *state)
 	free(set);
 }
 
+/* A device has the size that it has. */
+static int make_long(struct tm_thread *t, int fd, size_t bytes)
+{
+	struct stat st;
+	off_t have;
+
+	if (!fstat(fd, &st) && S_ISBLK(st.st_mode)) {
+		have = lseek(fd, 0, SEEK_END);
+		if (have >= (off_t)bytes)
+			return 0;
+		return tm_fail(t, -ENOTSUP,
+			       "a device of $TLBMARK_DEVICES has %zu bytes, and %zu are needed",
+			       (size_t)have, bytes);
+	}
+	if (ftruncate(fd, (off_t)bytes))
+		return tm_fail(t, -errno, "a file of %zu bytes", bytes);
+	return 0;
+}
+
 int pages_temporary_file(struct tm_thread *t)
 {
-	const char *const directories[] = {getenv("TMPDIR"), "/var/tmp", "/tmp", "."};
+	int fd = open_temporary();
 
-	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
-		struct statfs fs;
-		int fd;
-
-		if (!directories[i] || statfs(directories[i], &fs) || fs.f_type == TMPFS_MAGIC ||
-		    fs.f_type == RAMFS_MAGIC)
-			continue;
-		fd = open(directories[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-		if (fd < 0) {
-			char full[4096];
-
-			if ((size_t)snprintf(full, sizeof(full), "%s/tlbmark-XXXXXX",
-					     directories[i]) >= sizeof(full))
-				continue;
-			fd = mkostemp(full, O_CLOEXEC);
-			if (fd >= 0)
-				unlink(full);
-		}
-		if (fd >= 0)
-			return fd;
-	}
-	return tm_fail(
-		t, -ENOTSUP,
-		"no directory on a disk to make a file in: set TMPDIR to one that is not tmpfs");
+	return fd >= 0 ? fd : tm_fail(t, -ENOTSUP, "%s", no_disk);
 }
 
 static unsigned int log2_of(size_t n)
@@ -343,9 +409,7 @@ int pages_place(struct tm_thread *t, struct pages *p, enum pages_place place, un
 			return tm_fail(t, -errno, "a hole of %zu bytes", hole);
 	}
 	/* The whole file at once: growing it would be part of the operation. */
-	if (p->fd >= 0 && ftruncate(p->fd, (off_t)bytes))
-		return tm_fail(t, -errno, "a file of %zu bytes", bytes);
-	return 0;
+	return p->fd < 0 ? 0 : make_long(t, p->fd, bytes);
 }
 
 void pages_publish(struct tm_thread *t, const char *at, size_t bytes, size_t page_bytes)

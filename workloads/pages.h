@@ -166,7 +166,8 @@ void pages_close(struct pages *p);
 
 /*
  * A new unlinked file on a file system that is not memory itself ($TMPDIR,
- * /var/tmp, /tmp, the working directory). A descriptor, or -ENOTSUP said.
+ * /var/tmp, /tmp, the working directory), or where there is none a block device
+ * of $TLBMARK_DEVICES. A descriptor, or -ENOTSUP said.
  */
 int pages_temporary_file(struct tm_thread *t);
 

@@ -43,6 +43,7 @@ left_out pagemap_scan CONFIG_USERFAULTFD
 left_out uffd_move CONFIG_USERFAULTFD
 left_out uffd_wp CONFIG_USERFAULTFD
 left_out thp_split CONFIG_TRANSPARENT_HUGEPAGE
+left_out writeback 'no directory on a disk'
 
 passes 'everything that is left runs' guest run --quick --repeat 1 --ops 30 --quiet --no-plots
 measured='$cell.role = "measured"'
