@@ -14,6 +14,7 @@ TM_WORKLOADS = \
 	workloads/ipi.c \
 	workloads/isolated.c \
 	workloads/kernel_vmalloc.c \
+	workloads/ksm.c \
 	workloads/madvise_collapse.c \
 	workloads/madvise_dontneed.c \
 	workloads/madvise_free.c \

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * ksm: equal pages are merged to one, and become separate again.
+ *
+ * Timed, with --how unmerge: one madvise(MADV_UNMERGEABLE) of --pages pages
+ * that ksmd has merged. The kernel gives each its own copy, as a write would
+ * (break_ksm()), and flushes each by itself: wp_page_copy() ->
+ * ptep_clear_flush().
+ *
+ * With --how merge: from when equal pages are there until ksmd has merged
+ * them, which is some of its rounds and says how long it takes, not what it
+ * costs. ksmd makes each page read-only before it compares, and puts the
+ * common page in its place, and flushes for both (write_protect_page(),
+ * replace_page() -> ptep_clear_flush()). It does so on a CPU that the scheduler
+ * gives it: a responder on that CPU is not interrupted but put aside, and so
+ * not every operation interrupts every responder.
+ *
+ * It does not measure a write to a merged page; cow --from ksm does.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <tlbmark/workload.h>
+
+#include "pages.h"
+#include "updates.h"
+#include "witness.h"
+
+#define KSM "/sys/kernel/mm/ksm/"
+
+enum { PAGES, HOW };
+enum { HOW_UNMERGE, HOW_MERGE };
+enum {
+	AREA_PAGES = 1024, /* merged at once */
+	MOST_PAGES = AREA_PAGES / 2,
+	/*
+	 * So each is equal to some others, and far fewer than the 256 of which the
+	 * kernel makes one page: at that limit ksmd tries in vain, again and again.
+	 */
+	CONTENTS = 64,
+	MOST_ROUNDS = 8, /* each waits for ksmd */
+	WAIT_MS = 10000,
+	COUNT_MS = 2000,
+	COUNT_PAUSE_US = 200000, /* time to merge between two updates of a page */
+};
+
+static const char *const hows[] = {"unmerge", "merge", NULL};
+
+static const struct tm_param params[] = {
+	[PAGES] = {.name = "pages",
+		   .unit = "pages",
+		   .help = "pages that one operation covers",
+		   .kind = TM_PARAM_UINT,
+		   .min = 1,
+		   .max = MOST_PAGES,
+		   .def = "1",
+		   .plan = "1,32",
+		   .full = "1,8,32..34,512"},
+	[HOW] = PAGES_CHOICE_PARAM("how", "making merged pages separate, or waiting for ksmd", hows,
+				   "unmerge", "unmerge,merge"),
+	{.name = NULL},
+};
+
+/* Pages of the area: whole operations; the rest of the state is in struct pages. */
+static size_t area_pages(const struct tm_cell_args *c)
+{
+	return AREA_PAGES / c->values[PAGES] * c->values[PAGES];
+}
+
+static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
+{
+	if (access(KSM "run", W_OK))
+		snprintf(why, why_size, KSM "run: %s: %s", strerror(errno),
+			 errno == ENOENT ? "this kernel has no KSM" : "run as root");
+	else if (access("/proc/self/pagemap", R_OK))
+		snprintf(why, why_size,
+			 "no /proc/self/pagemap (CONFIG_PROC_PAGE_MONITOR): cannot tell merged "
+			 "pages");
+	else if (c->initiators > 1)
+		snprintf(why, why_size, "ksmd's progress can be told for one initiator only");
+	else
+		return pages_check(c, PAGES_4K, PAGES_ANON, 2 * AREA_PAGES, why, why_size);
+	return -ENOTSUP;
+}
+
+static int knobs(const struct tm_cell_args *c, struct tm_sysstate *system)
+{
+	(void)c;
+	/*
+	 * The whole area twice, then a rest: it would take responders' CPUs.
+	 * Refused while its advisor is on, which then chooses a number itself.
+	 */
+	tm_knob(system, KSM "pages_to_scan", "2048");
+	tm_knob(system, KSM "sleep_millisecs", "20");
+	/* Since 6.7 it passes over what it could not merge a while ago. */
+	if (!access(KSM "smart_scan", F_OK))
+		tm_knob(system, KSM "smart_scan", "0");
+	return tm_knob(system, KSM "run", "1");
+}
+
+/* ---- merged or not ---- */
+
+/* Neighbours differ, so that mixing them would show. */
+static uint64_t content(size_t page)
+{
+	return UINT64_C(0x746c626d61726b00) + page % CONTENTS;
+}
+
+static volatile uint64_t *first_word(const struct pages *p, size_t page)
+{
+	return (uint64_t *)(p->at + page * p->page_bytes);
+}
+
+static volatile uint64_t *last_word(const struct pages *p, size_t page)
+{
+	return (uint64_t *)(p->at + (page + 1) * p->page_bytes) - 1;
+}
+
+static void fill(const struct pages *p, size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++) {
+		*first_word(p, i) = content(i);
+		*last_word(p, i) = content(i);
+	}
+}
+
+/*
+ * How many of the pages are mapped elsewhere too: in /proc/self/pagemap bit 63
+ * is set where a page is there, bit 56 where nobody else maps it
+ * (Documentation/admin-guide/mm/pagemap.rst). -errno.
+ */
+static int count_merged(const struct pages *p, size_t first, size_t count)
+{
+	const uint64_t present = UINT64_C(1) << 63, exclusive = UINT64_C(1) << 56;
+	uintptr_t page = (uintptr_t)p->at / p->page_bytes + first;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), merged = 0;
+	uint64_t entry[AREA_PAGES];
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = pread(fd, entry, count * sizeof(entry[0]), (off_t)(page * sizeof(entry[0])));
+	close(fd);
+	if (n != (ssize_t)(count * sizeof(entry[0])))
+		return -EIO;
+	for (size_t i = 0; i < count; i++)
+		merged += (entry[i] & present) && !(entry[i] & exclusive);
+	return merged;
+}
+
+static void sleep_ms(unsigned int ms)
+{
+	const struct timespec pause = {.tv_nsec = ms * 1000000L};
+
+	nanosleep(&pause, NULL);
+}
+
+static int wait_for_ksmd(struct tm_thread *t, const struct pages *p, size_t first, size_t count)
+{
+	int merged = 0;
+
+	for (int waited = 0; waited < WAIT_MS; waited += 2) {
+		merged = count_merged(p, first, count);
+		if (merged < 0)
+			return tm_fail(t, merged, "reading /proc/self/pagemap");
+		if ((size_t)merged == count)
+			return 0;
+		sleep_ms(2);
+	}
+	return tm_fail(t, -ETIMEDOUT, "ksmd merged %d of %zu pages: is " KSM "run 1?", merged,
+		       count);
+}
+
+static int advise(struct tm_thread *t, const struct pages *p, int advice, const char *name)
+{
+	if (!madvise(p->at, p->bytes, advice))
+		return 0;
+	return tm_fail(t, errno == EINVAL ? -ENOTSUP : -errno, "%s of %zu bytes", name, p->bytes);
+}
+
+/* All of the area is merged; the first operation begins with its first page. */
+static int merge_all(struct tm_thread *t, struct pages *p)
+{
+	int rc = advise(t, p, MADV_MERGEABLE, "MADV_MERGEABLE");
+
+	p->spot = 0;
+	fill(p, 0, p->bytes / p->page_bytes);
+	return rc ? rc : wait_for_ksmd(t, p, 0, p->bytes / p->page_bytes);
+}
+
+static int prepare(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+	int rc = pages_open(t, p, PAGES_4K, PAGES_ANON, area_pages(t->cell));
+
+	if (!rc)
+		rc = pages_place(t, p, PAGES_KEEP_TABLES, 1, 0);
+	if (!rc)
+		rc = pages_map(t, p, p->at, p->bytes, false);
+	/* A foreign responder is made by fork(): ksmd is to have nothing to do there. */
+	if (!rc)
+		rc = advise(t, p, MADV_DONTFORK, "MADV_DONTFORK");
+	return rc ? rc : merge_all(t, p);
+}
+
+/* ---- the operations ---- */
+
+static int operate_unmerge(struct tm_thread *t, struct pages *p)
+{
+	size_t count = t->cell->values[PAGES], bytes = count * p->page_bytes;
+
+	while (tm_more(t)) {
+		char *at = p->at + p->spot * p->page_bytes;
+		int rc;
+
+		if (at == p->at + p->bytes) {
+			rc = merge_all(t, p);
+			if (rc)
+				return rc;
+			at = p->at;
+		}
+		p->spot += count;
+		pages_publish(t, at, bytes, p->page_bytes);
+		tm_begin(t);
+		rc = madvise(at, bytes, MADV_UNMERGEABLE);
+		tm_end(t, (uint32_t)count);
+		if (rc)
+			return tm_fail(t, -errno, "MADV_UNMERGEABLE of %zu pages", count);
+	}
+	return 0;
+}
+
+/* The first pages of the area become separate and equal; the others stay merged. */
+static int operate_merge(struct tm_thread *t, struct pages *p)
+{
+	size_t count = t->cell->values[PAGES];
+
+	while (tm_more(t)) {
+		int rc;
+
+		fill(p, 0, count);
+		pages_publish(t, p->at, count * p->page_bytes, p->page_bytes);
+		tm_begin(t);
+		rc = wait_for_ksmd(t, p, 0, count);
+		tm_end(t, (uint32_t)count);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int operate(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+
+	return t->cell->values[HOW] == HOW_MERGE ? operate_merge(t, p) : operate_unmerge(t, p);
+}
+
+/* ---- the oracle ---- */
+
+/* The page holds what was written to it, from everywhere, and its twin what it held. */
+static int check_page(struct tm_thread *t, const struct pages *p, size_t page, uint64_t value,
+		      const char *when, struct tm_verdict *v)
+{
+	int rc = witness_all_read(t, first_word(p, page), value, when, v);
+
+	rc = rc ? rc
+		: witness_all_read(t, first_word(p, page + CONTENTS), content(page),
+				   "in a page equal before", v);
+	return rc ? rc
+		  : witness_all_read(t, last_word(p, page), content(page), "in the page's rest", v);
+}
+
+/* A thread on other CPUs that never stops to read the pages that are to be merged. */
+struct reader {
+	pthread_t thread;
+	const struct pages *pages;
+	unsigned int cpu;
+	_Atomic bool stop;
+};
+
+static void *read_always(void *argument)
+{
+	struct reader *r = argument;
+	cpu_set_t here;
+
+	CPU_ZERO(&here);
+	CPU_SET(r->cpu, &here);
+	sched_setaffinity(0, sizeof(here), &here);
+	while (!atomic_load_explicit(&r->stop, memory_order_relaxed)) {
+		for (size_t i = 0; i < CONTENTS; i++)
+			(void)*first_word(r->pages, i);
+	}
+	return NULL;
+}
+
+/* What ksmd has freed becomes another's, with other content. NULL: there is no memory. */
+static char *take_frames(size_t bytes)
+{
+	char *other = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	return other == MAP_FAILED ? NULL : memset(other, 0xff, bytes);
+}
+
+/*
+ * Waits for ksmd beside a responder's CPU that looks at the pages all the time,
+ * and so has translations which ksmd took away. They lead to freed pages, with
+ * the same content until somebody else has them.
+ */
+static int merge_watched(struct tm_thread *t, struct pages *p, unsigned int responder,
+			 struct tm_verdict *v)
+{
+	size_t taken_bytes = AREA_PAGES * p->page_bytes;
+	struct reader r = {.pages = p};
+	char *taken;
+	int rc;
+
+	if (!t->cell->responders)
+		return wait_for_ksmd(t, p, 0, CONTENTS);
+	r.cpu = tm_responder_cpu(t, responder % t->cell->responders);
+	rc = -pthread_create(&r.thread, NULL, read_always, &r);
+	if (rc)
+		return tm_fail(t, rc, "starting a thread that reads");
+	rc = wait_for_ksmd(t, p, 0, CONTENTS);
+	atomic_store(&r.stop, true);
+	pthread_join(r.thread, NULL);
+	if (rc)
+		return rc;
+	taken = take_frames(taken_bytes);
+	if (!taken)
+		return tm_fail(t, -ENOMEM, "taking the freed frames");
+	for (size_t i = 0; i < CONTENTS && !rc; i++)
+		rc = witness_all_read(t, first_word(p, i), content(i), "after it was merged", v);
+	/* Only now: this flushes as well. */
+	munmap(taken, taken_bytes);
+	return rc;
+}
+
+/*
+ * One CPU in turn writes to merged pages, one of each content, so that it has translations which
+ * allow it, and writes back what was there: ksmd merges them again. What it
+ * writes then must be a page of its own, too: through a translation that was
+ * not flushed it would go to a page that nobody maps any more, or to one that
+ * all share.
+ */
+static int check_round(struct tm_thread *t, struct pages *p, unsigned int writer,
+		       struct tm_verdict *v)
+{
+	uint64_t value = tm_random(t);
+	int rc = 0;
+
+	for (size_t i = 0; i < CONTENTS && !rc; i++) {
+		rc = witness_all_read(t, first_word(p, i), content(i), "in a merged page", v);
+		rc = rc ? rc : witness_store(t, writer, first_word(p, i), value + i);
+		rc = rc ? rc : check_page(t, p, i, value + i, "after the write", v);
+	}
+	for (size_t i = 0; i < CONTENTS && !rc; i++)
+		rc = witness_store(t, writer, first_word(p, i), content(i));
+	rc = rc ? rc : merge_watched(t, p, writer, v);
+	for (size_t i = 0; i < CONTENTS && !rc; i++)
+		rc = witness_store(t, writer, first_word(p, i), value - i);
+	for (size_t i = 0; i < CONTENTS && !rc; i++)
+		rc = check_page(t, p, i, value - i, "written after it was merged", v);
+	/* Apart without a write: the same content. */
+	if (!rc) {
+		fill(p, 0, CONTENTS);
+		rc = wait_for_ksmd(t, p, 0, CONTENTS);
+	}
+	rc = rc ? rc : advise(t, p, MADV_UNMERGEABLE, "MADV_UNMERGEABLE");
+	for (size_t i = 0; i < CONTENTS && !rc; i++)
+		rc = witness_all_read(t, first_word(p, i), content(i), "after MADV_UNMERGEABLE", v);
+	return rc ? rc : merge_all(t, p);
+}
+
+/* Updates that come while ksmd works: all pages are equal after each. */
+static int check_updates(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
+{
+	struct updates u = {.pause_us = COUNT_PAUSE_US};
+	int rc = updates_start(t, &u, p->at, CONTENTS * p->page_bytes, p->page_bytes);
+
+	if (rc)
+		return rc;
+	for (int waited = 0; waited < COUNT_MS; waited += 10)
+		sleep_ms(10);
+	updates_stop(&u);
+	updates_check(&u, v);
+	for (size_t i = 0; i < CONTENTS && !rc; i++)
+		rc = witness_all_read(t, first_word(p, i), content(i), "beside the updates", v);
+	return rc;
+}
+
+static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
+{
+	struct pages *p = pages_of(t, state);
+	uint64_t rounds = v->rounds < MOST_ROUNDS ? v->rounds : MOST_ROUNDS;
+	int rc = merge_all(t, p);
+
+	for (uint64_t i = 0; i < rounds && !rc; i++)
+		rc = check_round(t, p, (unsigned int)(i % witness_count(t)), v);
+	rc = rc ? rc : check_updates(t, p, v);
+	return rc ? tm_fail(t, rc, "checking merged pages") : 0;
+}
+
+static enum tm_gate gate_of(const struct tm_cell_args *c)
+{
+	return c->values[HOW] == HOW_MERGE ? TM_GATE_SOME : TM_GATE_EVERY;
+}
+
+const struct tm_workload tm_workload_ksm = {
+	.name = "ksm",
+	.summary = "merging equal pages, and making them separate",
+	.op = "one madvise(MADV_UNMERGEABLE) of --pages merged pages, or merging them",
+	.flushes = "wp_page_copy, write_protect_page, replace_page -> ptep_clear_flush",
+	.gate = TM_GATE_EVERY,
+	.gate_of = gate_of,
+	.switches = true, /* it sleeps until ksmd has merged */
+	.params = params,
+	.probe_cell = probe_cell,
+	.knobs = knobs,
+	.setup = pages_set_new,
+	.prepare = prepare,
+	.operate = operate,
+	.verify = verify,
+	.teardown = pages_set_free,
+};
