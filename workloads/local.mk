@@ -11,6 +11,7 @@ TM_WORKLOADS = \
 	workloads/exec_args.c \
 	workloads/exit.c \
 	workloads/fork.c \
+	workloads/gup_race.c \
 	workloads/ipi.c \
 	workloads/isolated.c \
 	workloads/kernel_vmalloc.c \

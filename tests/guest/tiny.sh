@@ -48,7 +48,7 @@ left_out writeback 'no directory on a disk'
 passes 'everything that is left runs' guest run --quick --repeat 1 --ops 30 --quiet --no-plots
 measured='$cell.role = "measured"'
 is 'and ends well' 0 "$(of_records 'count(*)' '$status != "ok"')"
-is 'these are measured' 'clock cow exit fork mprotect mremap munmap null' \
+is 'these are measured' 'clock cow exit fork gup_race mprotect mremap munmap null' \
 	"$(of_records 'distinct $cell.workload' "$measured order by 1" | xargs)"
 is 'none finds a stale translation' '0|1' \
 	"$(of_records 'sum($verify.violations), min($verify.checks > 0)' \
