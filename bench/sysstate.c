@@ -506,6 +506,11 @@ int tm_knob(struct tm_sysstate *s, const char *path, const char *value)
 	return tm_sysstate_set(s, path, value, s->why, sizeof(s->why));
 }
 
+int tm_knob_group(struct tm_sysstate *s, const char *path)
+{
+	return tm_sysstate_mkdir(s, path, s->why, sizeof(s->why));
+}
+
 const char *tm_sysstate_why(const struct tm_sysstate *s)
 {
 	return s->why;

@@ -29,6 +29,7 @@ TM_WORKLOADS = \
 	workloads/notifier.c \
 	workloads/null.c \
 	workloads/pagemap_scan.c \
+	workloads/reclaim.c \
 	workloads/set_memory.c \
 	workloads/storm.c \
 	workloads/thp_split.c \
@@ -53,6 +54,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/oracle.h \
 	workloads/pages.c \
 	workloads/pages.h \
+	workloads/reclaimed.c \
+	workloads/reclaimed.h \
 	workloads/room.c \
 	workloads/room.h \
 	workloads/uffd.c \

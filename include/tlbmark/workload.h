@@ -254,6 +254,9 @@ static inline void tm_checked(struct tm_verdict *v, uint64_t checks)
  */
 int tm_knob(struct tm_sysstate *s, const char *path, const char *value);
 
+/* The same for a directory below /sys/fs/cgroup: made here, removed by the core. */
+int tm_knob_group(struct tm_sysstate *s, const char *path);
+
 struct tm_workload {
 	const char *name;    /* a stored key: never renamed */
 	const char *summary; /* one line */
