@@ -28,6 +28,7 @@ TM_WORKLOADS = \
 	workloads/munmap.c \
 	workloads/notifier.c \
 	workloads/null.c \
+	workloads/numa_hint.c \
 	workloads/pagemap_scan.c \
 	workloads/reclaim.c \
 	workloads/set_memory.c \

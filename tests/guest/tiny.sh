@@ -42,6 +42,7 @@ left_out migrate CONFIG_NUMA
 left_out pagemap_scan CONFIG_USERFAULTFD
 left_out uffd_move CONFIG_USERFAULTFD
 left_out uffd_wp CONFIG_USERFAULTFD
+left_out numa_hint CONFIG_NUMA_BALANCING
 left_out thp_split CONFIG_TRANSPARENT_HUGEPAGE
 left_out writeback 'no directory on a disk'
 

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * numa_hint: NUMA balancing takes the pages of a mapping away, to see who wants
+ * them back.
+ *
+ * Every now and then the timer tick has one of the process's threads go through
+ * its memory (task_numa_work()) and make the entries PROT_NONE, so that the
+ * next access tells by a fault from which node it comes:
+ * change_prot_numa() -> change_protection() -> tlb_finish_mmu(), which flushes
+ * once for each mapping. The initiator waits for that in user mode. Timed: the one
+ * interruption of it during which its pages were taken away, from before the
+ * tick to after the flush where it was its own tick, which includes the whole
+ * scan; and where another thread did the scan, only the interrupt that flushed
+ * it. (Since Linux 6.4 threads pass over what they never touch, so it mostly is
+ * its own.) A responder that does the scan is not interrupted for it, and so
+ * not every operation interrupts each responder; and the responders' own pages
+ * are taken away as well, so they have more interruptions than these.
+ *
+ * Interrupts are counted from when it begins to wait, so also those of scans
+ * that did not come to its pages.
+ *
+ * It does not measure the hinting faults, nor moving pages to another node.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <numa.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <tlbmark/workload.h>
+
+#include "oracle.h"
+#include "pages.h"
+#include "updates.h"
+
+#define SYSCTL "/proc/sys/kernel/numa_balancing"
+#define SCAN "debugfs:sched/numa_balancing/scan_"
+
+enum { PAGES };
+enum {
+	LEAST_PAGES = 16,
+	GAP_LOOPS = 16, /* an interruption takes longer than so many loops */
+	CALIBRATE = 1000,
+	MOST_SECONDS = 60, /* to wait for one scan */
+	LOOKED_PAGES = 4,  /* that a responder reads after a scan */
+	COUNTED_SCANS = 4, /* while others add to the pages */
+};
+
+static const struct tm_param params[] = {
+	[PAGES] = {.name = "pages",
+		   .unit = "pages",
+		   .help = "pages of the mapping that is looked at",
+		   .kind = TM_PARAM_UINT,
+		   .min = LEAST_PAGES,
+		   .max = 8192,
+		   .def = "512",
+		   .plan = "512",
+		   .full = "16,33,512,4096"},
+	{.name = NULL},
+};
+
+/* With one node to be used Linux scans in vain, or not at all (6.14). */
+static unsigned int nodes(void)
+{
+	struct bitmask *allowed;
+	unsigned int count;
+
+	if (numa_available() < 0)
+		return 0;
+	allowed = numa_get_mems_allowed();
+	count = numa_bitmask_weight(allowed);
+	numa_bitmask_free(allowed);
+	return count;
+}
+
+static int probe(char *why, size_t why_size)
+{
+	if (access(SYSCTL, W_OK))
+		snprintf(why, why_size, SYSCTL ": %s: %s", strerror(errno),
+			 errno == ENOENT ? "this kernel has no CONFIG_NUMA_BALANCING"
+					 : "run as root");
+	else if (nodes() < 2)
+		snprintf(why, why_size, "there is only one memory node to be used here");
+	else
+		return 0;
+	return -ENOTSUP;
+}
+
+static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
+{
+	return pages_check(c, PAGES_4K, PAGES_ANON, c->values[PAGES], why, why_size);
+}
+
+/* Scans often, and of much at once; as the kernel does it, it takes minutes. */
+static int knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
+{
+	int rc = tm_knob(s, SCAN "delay_ms", "1");
+
+	(void)c;
+	rc = rc ? rc : tm_knob(s, SCAN "size_mb", "64");
+	rc = rc ? rc : tm_knob(s, SCAN "period_min_ms", "20");
+	rc = rc ? rc : tm_knob(s, SCAN "period_max_ms", "40");
+	return rc ? rc : tm_knob(s, SYSCTL, "1");
+}
+
+/* Page faults of this process, of this thread. */
+static long faults(int who)
+{
+	struct rusage use;
+
+	return getrusage(who, &use) ? 0 : use.ru_minflt;
+}
+
+/* Reads a page: was it taken away? It is back then. */
+static bool was_taken(const char *page)
+{
+	long before = faults(RUSAGE_THREAD);
+
+	(void)*(const volatile char *)page;
+	return faults(RUSAGE_THREAD) > before;
+}
+
+static void touch_all(const struct pages *p)
+{
+	for (size_t i = 0; i < p->bytes; i += p->page_bytes)
+		(void)*(volatile char *)(p->at + i);
+}
+
+/* What takes longer than looking at the counter some times was an interruption. */
+static uint64_t gap_ticks(void)
+{
+	uint64_t start = tm_ticks(), last = start;
+
+	for (int i = 0; i < CALIBRATE; i++)
+		last = tm_ticks();
+	return (last - start) * GAP_LOOPS / CALIBRATE + 1;
+}
+
+/*
+ * Waits until the first page was taken away; when the interruption began in
+ * which it was, and when it was over. -ETIMEDOUT said.
+ */
+static int await_scan(struct tm_thread *t, const struct pages *p, uint64_t *begin_ticks,
+		      uint64_t *end_ticks)
+{
+	uint64_t gap = gap_ticks(), last = tm_ticks();
+	struct timespec now, start;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (;;) {
+		uint64_t tick = tm_ticks();
+
+		if (tick - last > gap) {
+			*begin_ticks = last;
+			*end_ticks = tick;
+			if (was_taken(p->at))
+				return 0;
+			clock_gettime(CLOCK_MONOTONIC, &now);
+			if (now.tv_sec - start.tv_sec > MOST_SECONDS)
+				return tm_fail(t, -ETIMEDOUT,
+					       "NUMA balancing did not come by in %d s: is " SYSCTL
+					       " 1, and may debugfs be written to?",
+					       MOST_SECONDS);
+			tick = tm_ticks();
+		}
+		last = tick;
+	}
+}
+
+/* Pages of a process with one thread are left alone while they are on its node. */
+static void *do_nothing(void *unused)
+{
+	for (;;)
+		pause();
+	return unused;
+}
+
+static int prepare(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+	pthread_t idle; /* ends with the process */
+	int rc = -pthread_create(&idle, NULL, do_nothing, NULL);
+
+	if (rc)
+		return tm_fail(t, rc, "starting a second thread");
+	pthread_detach(idle);
+	rc = pages_open(t, p, PAGES_4K, PAGES_ANON, t->cell->values[PAGES]);
+
+	if (!rc)
+		rc = pages_place(t, p, PAGES_KEEP_TABLES, 1, 0);
+	if (!rc)
+		rc = pages_map(t, p, p->at, p->bytes, false);
+	/* What a foreign responder, made by fork(), shares is left alone too. */
+	if (!rc && madvise(p->at, p->bytes, MADV_DONTFORK))
+		rc = tm_fail(t, -errno, "MADV_DONTFORK of %zu bytes", p->bytes);
+	return rc;
+}
+
+static int operate(struct tm_thread *t, void *state)
+{
+	struct pages *p = pages_of(t, state);
+	uint32_t base_pages = (uint32_t)(p->bytes / t->page_bytes);
+
+	while (tm_more(t)) {
+		uint64_t begin_ticks = 0, end_ticks = 0;
+		int rc;
+
+		touch_all(p);
+		pages_publish(t, p->at, p->bytes, p->page_bytes);
+		tm_arm(t);
+		*t->in_operation = 1;
+		rc = await_scan(t, p, &begin_ticks, &end_ticks);
+		*t->in_operation = 0;
+		if (rc)
+			return rc;
+		tm_commit(t, begin_ticks, end_ticks, base_pages);
+	}
+	return 0;
+}
+
+/* ---- the oracle ---- */
+
+/* Whoever answers is in user mode: no scan of before still lacks its flush. */
+static int scans_are_over(struct tm_thread *t, const uint64_t *word)
+{
+	uint64_t value;
+	int rc = 0;
+
+	for (unsigned int r = 0; r < t->cell->responders && !rc; r++)
+		rc = tm_peek(t, r, word, &value);
+	return rc ? tm_fail(t, rc, "a responder reading a word") : 0;
+}
+
+/*
+ * Each responder reads pages that were taken away, others than the others: it
+ * must fault for them. One that does not has translated by its TLB. Several
+ * pages, so that one which came back by another way does not matter.
+ */
+static int check_faults(struct tm_thread *t, const struct pages *p, struct tm_verdict *v)
+{
+	size_t count = p->bytes / p->page_bytes, page = 1;
+	uint64_t value = 0;
+	int rc = scans_are_over(t, &value);
+
+	for (unsigned int r = 0; r < t->cell->responders && !rc; r++) {
+		long before = faults(RUSAGE_SELF), after;
+
+		/* The last page tells whether those before it were taken. */
+		if (page + LOOKED_PAGES >= count)
+			return 0;
+		for (size_t i = 0; i < LOOKED_PAGES && !rc; i++)
+			rc = tm_peek(t, r, p->at + page++ * p->page_bytes, &value);
+		after = faults(RUSAGE_SELF);
+		if (r + 1 == t->cell->responders && !was_taken(p->at + p->bytes - p->page_bytes))
+			return rc;
+		tm_check(v, after > before,
+			 "responder %u read %d pages that were taken away, and did not fault", r,
+			 LOOKED_PAGES);
+	}
+	return rc ? tm_fail(t, rc, "a responder reading pages") : 0;
+}
+
+/* While pages are taken away, and perhaps moved, others write to them. */
+static int check_updates(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
+{
+	struct updates u = {0};
+	uint64_t begin_ticks, end_ticks;
+	/* Not the first page, which tells of a scan. */
+	int rc = updates_start(t, &u, p->at + p->page_bytes, p->bytes - p->page_bytes,
+			       p->page_bytes);
+
+	if (rc)
+		return rc;
+	for (int i = 0; i < COUNTED_SCANS && !rc; i++)
+		rc = await_scan(t, p, &begin_ticks, &end_ticks);
+	updates_stop(&u);
+	if (!rc)
+		updates_check(&u, v);
+	return rc;
+}
+
+static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
+{
+	struct pages *p = pages_of(t, state);
+	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes};
+	uint64_t begin_ticks, end_ticks;
+	int rc = 0;
+
+	while (!rc && oracle_next(&o, p->bytes)) {
+		touch_all(p);
+		oracle_write(&o, p->at);
+		oracle_see(&o, p->at, ORACLE_STAMP, "before the scan");
+		rc = await_scan(t, p, &begin_ticks, &end_ticks);
+		rc = rc ? rc : check_faults(t, p, v);
+		if (!rc)
+			oracle_see(&o, p->at, ORACLE_STAMP, "after the scan");
+	}
+	return rc ? rc : check_updates(t, p, v);
+}
+
+const struct tm_workload tm_workload_numa_hint = {
+	.name = "numa_hint",
+	.summary = "NUMA balancing taking pages away to see who wants them",
+	.op = "one scan that takes --pages pages away",
+	.flushes = "change_prot_numa -> tlb_finish_mmu",
+	.needs = TM_NEEDS_ROOT,
+	.gate = TM_GATE_SOME,
+	.switches = true, /* what the tick has it do may sleep */
+	.params = params,
+	.probe = probe,
+	.probe_cell = probe_cell,
+	.knobs = knobs,
+	.setup = pages_set_new,
+	.prepare = prepare,
+	.operate = operate,
+	.verify = verify,
+	.teardown = pages_set_free,
+};
