@@ -83,6 +83,7 @@ TM_SYSTEM_TESTS = \
 	tests/guest/isolated.sh \
 	tests/guest/kmod.sh \
 	tests/guest/notifier.sh \
+	tests/guest/pages.sh \
 	tests/guest/tiny.sh \
 	tests/guest/topology.sh \
 	tests/guest/vmap.sh \
