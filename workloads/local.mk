@@ -3,6 +3,7 @@
 # tm_workload_NAME; the registry is generated from this list.
 TM_WORKLOADS = \
 	workloads/alias_lifetime.c \
+	workloads/brk.c \
 	workloads/clear_refs.c \
 	workloads/clock.c \
 	workloads/cow.c \
