@@ -33,6 +33,7 @@ TM_WORKLOADS = \
 	workloads/pagemap_scan.c \
 	workloads/reclaim.c \
 	workloads/set_memory.c \
+	workloads/shmdt.c \
 	workloads/storm.c \
 	workloads/thp_split.c \
 	workloads/uffd_move.c \
