@@ -21,6 +21,7 @@ TM_WORKLOADS = \
 	workloads/madvise_dontneed.c \
 	workloads/madvise_free.c \
 	workloads/madvise_pageout.c \
+	workloads/madvise_remove.c \
 	workloads/many.c \
 	workloads/membarrier.c \
 	workloads/migrate.c \
@@ -31,11 +32,13 @@ TM_WORKLOADS = \
 	workloads/null.c \
 	workloads/numa_hint.c \
 	workloads/pagemap_scan.c \
+	workloads/punch_hole.c \
 	workloads/reclaim.c \
 	workloads/set_memory.c \
 	workloads/shmdt.c \
 	workloads/storm.c \
 	workloads/thp_split.c \
+	workloads/truncate.c \
 	workloads/uffd_move.c \
 	workloads/uffd_wp.c \
 	workloads/vm_unmap_aliases.c \
