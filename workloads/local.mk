@@ -32,6 +32,7 @@ TM_WORKLOADS = \
 	workloads/null.c \
 	workloads/numa_hint.c \
 	workloads/pagemap_scan.c \
+	workloads/pkey_mprotect.c \
 	workloads/punch_hole.c \
 	workloads/reclaim.c \
 	workloads/set_memory.c \
