@@ -17,6 +17,7 @@ TM_WORKLOADS = \
 	workloads/isolated.c \
 	workloads/kernel_vmalloc.c \
 	workloads/ksm.c \
+	workloads/madvise_cold.c \
 	workloads/madvise_collapse.c \
 	workloads/madvise_dontneed.c \
 	workloads/madvise_free.c \
@@ -49,6 +50,8 @@ TM_WORKLOADS = \
 noinst_LIBRARIES += libtlbmark-workloads.a
 libtlbmark_workloads_a_SOURCES = \
 	$(TM_WORKLOADS) \
+	workloads/aging.c \
+	workloads/aging.h \
 	workloads/child.c \
 	workloads/child.h \
 	workloads/exec_helper.h \
