@@ -73,25 +73,9 @@ static size_t present_bytes(const struct tm_thread *t, const struct pages *p)
 	return bytes < p->page_bytes ? bytes : p->page_bytes;
 }
 
-static int advise(struct tm_thread *t, const struct pages *p, int advice, const char *name)
-{
-	if (!madvise(p->at, p->bytes, advice))
-		return 0;
-	return tm_fail(t, -errno, "%s of %zu bytes", name, p->bytes);
-}
-
-/* Base pages only, also where the system would rather give huge ones. */
 static int fill(struct tm_thread *t, struct pages *p)
 {
-	size_t bytes = present_bytes(t, p);
-	int rc = advise(t, p, MADV_DONTNEED, "MADV_DONTNEED");
-
-	if (!rc)
-		rc = advise(t, p, MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE");
-	for (size_t i = 0; !rc && i < p->bytes; i += p->page_bytes)
-		rc = pages_populate(t, p->at + i, bytes, t->page_bytes, true);
-	/* MADV_COLLAPSE respects the refusal. */
-	return rc ? rc : advise(t, p, MADV_HUGEPAGE, "MADV_HUGEPAGE");
+	return pages_fill_small(t, p, present_bytes(t, p));
 }
 
 enum { REFUSALS_MAX = 100 };

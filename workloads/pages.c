@@ -498,6 +498,26 @@ int pages_must_be_huge(struct tm_thread *t, const struct pages *p, const char *a
 		       huge / 1024, bytes / 1024);
 }
 
+static int advise(struct tm_thread *t, const struct pages *p, int advice, const char *name)
+{
+	if (!madvise(p->at, p->bytes, advice))
+		return 0;
+	return tm_fail(t, -errno, "%s of %zu bytes", name, p->bytes);
+}
+
+/* Base pages only, also where the system would rather give huge ones. */
+int pages_fill_small(struct tm_thread *t, const struct pages *p, size_t bytes)
+{
+	int rc = advise(t, p, MADV_DONTNEED, "MADV_DONTNEED");
+
+	if (!rc)
+		rc = advise(t, p, MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE");
+	for (size_t i = 0; !rc && i < p->bytes; i += p->page_bytes)
+		rc = pages_populate(t, p->at + i, bytes, t->page_bytes, true);
+	/* MADV_COLLAPSE respects the refusal. */
+	return rc ? rc : advise(t, p, MADV_HUGEPAGE, "MADV_HUGEPAGE");
+}
+
 int pages_punch(struct tm_thread *t, const struct pages *p, size_t offset, size_t bytes)
 {
 	if (!fallocate(p->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,

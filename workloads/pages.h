@@ -158,6 +158,13 @@ void pages_publish(struct tm_thread *t, const char *at, size_t bytes, size_t pag
 /* Populates a range that is mapped; `write` for private writable pages. */
 int pages_populate(struct tm_thread *t, char *at, size_t bytes, size_t page_bytes, bool write);
 
+/*
+ * Makes base pages of anonymous huge ones that are mapped: of each the first
+ * `bytes` are populated anew, the rest is not, and it may be huge again. 0 or
+ * -errno said.
+ */
+int pages_fill_small(struct tm_thread *t, const struct pages *p, size_t bytes);
+
 /* Forgets the backing's content, so that it reads as zeros: for the oracle. */
 int pages_punch(struct tm_thread *t, const struct pages *p, size_t offset, size_t bytes);
 
