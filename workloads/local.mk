@@ -34,6 +34,7 @@ TM_WORKLOADS = \
 	workloads/numa_hint.c \
 	workloads/pagemap_scan.c \
 	workloads/pkey_mprotect.c \
+	workloads/process_madvise.c \
 	workloads/punch_hole.c \
 	workloads/reclaim.c \
 	workloads/set_memory.c \
