@@ -82,6 +82,7 @@ TM_SYSTEM_TESTS = \
 	tests/guest/ipi.sh \
 	tests/guest/isolated.sh \
 	tests/guest/kmod.sh \
+	tests/guest/memory.sh \
 	tests/guest/notifier.sh \
 	tests/guest/pages.sh \
 	tests/guest/tiny.sh \

@@ -32,10 +32,12 @@ left_out() {
 left_out clear_refs CONFIG_PROC_FS
 left_out exec_args CONFIG_PROC_FS
 left_out kernel_vmalloc CONFIG_BPF_SYSCALL
+left_out madvise_cold CONFIG_ADVISE_SYSCALLS
 left_out madvise_collapse CONFIG_TRANSPARENT_HUGEPAGE
 left_out madvise_dontneed CONFIG_ADVISE_SYSCALLS
 left_out madvise_free CONFIG_ADVISE_SYSCALLS
 left_out madvise_pageout CONFIG_ADVISE_SYSCALLS
+left_out madvise_remove CONFIG_ADVISE_SYSCALLS
 left_out many CONFIG_
 left_out membarrier CONFIG_MEMBARRIER
 left_out migrate CONFIG_NUMA
@@ -43,13 +45,18 @@ left_out pagemap_scan CONFIG_USERFAULTFD
 left_out uffd_move CONFIG_USERFAULTFD
 left_out uffd_wp CONFIG_USERFAULTFD
 left_out numa_hint CONFIG_NUMA_BALANCING
+left_out pkey_mprotect CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS
+left_out process_madvise CONFIG_ADVISE_SYSCALLS
+left_out punch_hole CONFIG_MEMFD_CREATE
+left_out shmdt CONFIG_SYSVIPC
 left_out thp_split CONFIG_TRANSPARENT_HUGEPAGE
+left_out truncate CONFIG_MEMFD_CREATE
 left_out writeback 'no directory on a disk'
 
 passes 'everything that is left runs' guest run --quick --repeat 1 --ops 30 --quiet --no-plots
 measured='$cell.role = "measured"'
 is 'and ends well' 0 "$(of_records 'count(*)' '$status != "ok"')"
-is 'these are measured' 'clock cow exit fork gup_race mprotect mremap munmap null' \
+is 'these are measured' 'brk clock cow exit fork gup_race mprotect mremap munmap null' \
 	"$(of_records 'distinct $cell.workload' "$measured order by 1" | xargs)"
 is 'none finds a stale translation' '0|1' \
 	"$(of_records 'sum($verify.violations), min($verify.checks > 0)' \
