@@ -124,6 +124,21 @@ static uint64_t next_random(struct stress *s)
 	return z ^ (z >> 31);
 }
 
+/* Those that wait for the kernel come last: a first look at all others is soon over. */
+static void patient_last(struct stress *s)
+{
+	size_t quick = 0;
+
+	for (size_t i = 0; i < s->deck_count; i++) {
+		size_t card = s->deck[i];
+
+		if (s->out->paths[card].workload->patient)
+			continue;
+		memmove(&s->deck[quick + 1], &s->deck[quick], (i - quick) * sizeof(*s->deck));
+		s->deck[quick++] = card;
+	}
+}
+
 /* Fisher-Yates. */
 static void shuffle(struct stress *s)
 {
@@ -133,6 +148,7 @@ static void shuffle(struct stress *s)
 		s->deck[i - 1] = s->deck[j];
 		s->deck[j] = card;
 	}
+	patient_last(s);
 	s->dealt = 0;
 }
 

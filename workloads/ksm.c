@@ -429,6 +429,7 @@ const struct tm_workload tm_workload_ksm = {
 	.setup = pages_set_new,
 	.prepare = prepare,
 	.operate = operate,
+	.patient = true,
 	.verify = verify,
 	.teardown = pages_set_free,
 };

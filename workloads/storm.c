@@ -36,6 +36,8 @@
 #include <tlbmark/arch.h>
 #include <tlbmark/workload.h>
 
+#include "pages.h"
+
 enum {
 	SLOTS = 8, /* an initiator's */
 	SLOT_PAGES = 64,
@@ -294,6 +296,11 @@ static int operate(struct tm_thread *t, void *state)
 
 /* ---- setting up ---- */
 
+static int probe(char *why, size_t why_size)
+{
+	return pages_check_advice(MADV_DONTNEED, "MADV_DONTNEED", why, why_size);
+}
+
 static int setup(struct tm_thread *t, void **state)
 {
 	unsigned int owners = t->cell->initiators;
@@ -360,6 +367,7 @@ const struct tm_workload tm_workload_storm = {
 	.all_initiate = true,
 	.self_checking = true,
 	.counters = counters,
+	.probe = probe,
 	.setup = setup,
 	.operate = operate,
 	.verify = verify,

@@ -297,6 +297,8 @@ struct tm_workload {
 	 * runs measure it instead of calling verify() again and again.
 	 */
 	bool self_checking;
+	/* verify() waits for a thread of the kernel's, for seconds: stress runs deal it last. */
+	bool patient;
 	const char *state;	       /* of the responders where --state says none; NULL: spin */
 	const struct tm_param *params; /* ends with a NULL name; may be NULL */
 	/* Names of what it counts itself, at most TM_MAX_COUNTERS, NULL-terminated; may be NULL.

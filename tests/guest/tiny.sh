@@ -49,6 +49,7 @@ left_out pkey_mprotect CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS
 left_out process_madvise CONFIG_ADVISE_SYSCALLS
 left_out punch_hole CONFIG_MEMFD_CREATE
 left_out shmdt CONFIG_SYSVIPC
+left_out storm CONFIG_ADVISE_SYSCALLS
 left_out thp_split CONFIG_TRANSPARENT_HUGEPAGE
 left_out truncate CONFIG_MEMFD_CREATE
 left_out writeback 'no directory on a disk'
