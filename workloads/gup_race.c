@@ -342,18 +342,33 @@ static int operate(struct tm_thread *t, void *state)
 
 /* ---- the oracle ---- */
 
-/* What was just freed, pages and page tables, becomes somebody else's. */
-static int reuse(struct tm_thread *t)
+/* What was just freed, pages and page tables, becomes somebody else's. NULL: no memory. */
+static char *take_frames(size_t bytes, size_t page_bytes)
 {
-	size_t bytes = 2 * AREA_PAGES * t->page_bytes;
 	char *other = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (other == MAP_FAILED)
-		return tm_fail(t, -errno, "mmap of %zu bytes", bytes);
-	for (size_t i = 0; i < bytes; i += t->page_bytes)
+		return NULL;
+	for (size_t i = 0; i < bytes; i += page_bytes)
 		*(volatile uint64_t *)(other + i) = UINT64_MAX;
-	munmap(other, bytes);
+	return other;
+}
+
+/* Each responder: gone with munmap, intact with a collapse. */
+static int check_gone(struct tm_thread *t, const struct slot *s, struct tm_verdict *v)
+{
+	uint64_t how = t->cell->values[HOW];
+
+	for (unsigned int r = 0; r < t->cell->responders; r++) {
+		uint64_t got = 0;
+		int fault = tm_peek(t, r, s->pages->at, &got);
+
+		if (fault && fault != -EFAULT)
+			return tm_fail(t, fault, "responder %u reading", r);
+		tm_check(v, how == HOW_MUNMAP ? fault : !fault && got == stamp(s->life, 0),
+			 "responder %u read %#llx after %s", r, (unsigned long long)got, hows[how]);
+	}
 	return 0;
 }
 
@@ -368,9 +383,19 @@ static void wait_for_walk(const struct walker *w)
 
 static int check_once(struct tm_thread *t, struct slot *s, struct tm_verdict *v)
 {
+	size_t taken_bytes = 2 * AREA_PAGES * t->page_bytes;
 	uint64_t how = t->cell->values[HOW];
 	int rc = fill(t, s), refused = 0;
+	char *taken;
 
+	/* Each responder's TLB has the page that goes. */
+	for (unsigned int r = 0; r < t->cell->responders && !rc; r++) {
+		uint64_t before = 0;
+
+		rc = tm_peek(t, r, s->pages->at, &before);
+		if (rc)
+			return tm_fail(t, rc, "responder %u reading", r);
+	}
 	wait_for_walk(&s->walker[0]);
 	while (!rc && take_away(how, s->pages)) {
 		if (!is_refusal(how, errno) || ++refused == REFUSALS_MAX)
@@ -380,16 +405,12 @@ static int check_once(struct tm_thread *t, struct slot *s, struct tm_verdict *v)
 		return rc;
 	if (how == HOW_MUNMAP)
 		atomic_store_explicit(&s->over, s->life, memory_order_release);
-	rc = reuse(t);
-	for (unsigned int r = 0; r < t->cell->responders && !rc; r++) {
-		uint64_t got = 0;
-		int fault = tm_peek(t, r, s->pages->at, &got);
-
-		if (fault && fault != -EFAULT)
-			return tm_fail(t, fault, "responder %u reading", r);
-		tm_check(v, how == HOW_MUNMAP ? fault : !fault && got == stamp(s->life, 0),
-			 "responder %u read %#llx after %s", r, (unsigned long long)got, hows[how]);
-	}
+	taken = take_frames(taken_bytes, t->page_bytes);
+	if (!taken)
+		return tm_fail(t, -ENOMEM, "taking the freed frames");
+	rc = check_gone(t, s, v);
+	/* Only now: this flushes as well. */
+	munmap(taken, taken_bytes);
 	return rc;
 }
 

@@ -289,7 +289,7 @@ static int prepare(struct tm_thread *t, void *state)
 		rc = tm_fail(t, -ENOTSUP,
 			     "the cgroup gave up %" PRIu64 " of %" PRIu64
 			     " pages: its file system does not give them up (set TMPDIR to "
-			     "another disk), or swap is full",
+			     "another disk), swap is full, or others of this process went first",
 			     gone, t->cell->values[PAGES]);
 	return rc;
 }
