@@ -21,6 +21,7 @@ enum {
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up */
 };
+#define PATIENT_NS 600000000000ull /* shorter, and workloads that wait are left out */
 #define FIRST_BOUT_NS 60000000ull /* until each had one: a look at everything soon */
 #define BOUT_NS 300000000ull
 #define SELF_BOUT_NS 1000000000ull
@@ -103,6 +104,12 @@ static int choose_paths(struct stress *s)
 		s->out->path_count++;
 		if (tm_workload_can_run(*w, p->skip_why, sizeof(p->skip_why)))
 			continue;
+		if ((*w)->patient && !s->o->workload_count && s->o->duration_ns < PATIENT_NS) {
+			snprintf(p->skip_why, sizeof(p->skip_why),
+				 "it waits for the kernel, up to minutes: name it, or stress for"
+				 " ten minutes or more");
+			continue;
+		}
 		if ((*w)->self_checking)
 			s->self_count++;
 		else
@@ -124,21 +131,6 @@ static uint64_t next_random(struct stress *s)
 	return z ^ (z >> 31);
 }
 
-/* Those that wait for the kernel come last: a first look at all others is soon over. */
-static void patient_last(struct stress *s)
-{
-	size_t quick = 0;
-
-	for (size_t i = 0; i < s->deck_count; i++) {
-		size_t card = s->deck[i];
-
-		if (s->out->paths[card].workload->patient)
-			continue;
-		memmove(&s->deck[quick + 1], &s->deck[quick], (i - quick) * sizeof(*s->deck));
-		s->deck[quick++] = card;
-	}
-}
-
 /* Fisher-Yates. */
 static void shuffle(struct stress *s)
 {
@@ -148,7 +140,6 @@ static void shuffle(struct stress *s)
 		s->deck[i - 1] = s->deck[j];
 		s->deck[j] = card;
 	}
-	patient_last(s);
 	s->dealt = 0;
 }
 

@@ -20,6 +20,7 @@ dist_lab_DATA = \
 # What it builds guest kernels from, where kernels/lab/build looks for it.
 configsdir = $(pkgdatadir)/configs
 dist_configs_DATA = \
+	kernels/configs/debug \
 	kernels/configs/guest \
 	kernels/configs/tiny
 plus_twentydir = $(pkgdatadir)/series/plus-twenty

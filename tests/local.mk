@@ -35,6 +35,7 @@ TM_PLAIN_TESTS = \
 	tests/unit/test_stale \
 	tests/unit/test_stats \
 	tests/unit/test_store \
+	tests/unit/test_stress \
 	tests/unit/test_table
 # Those that start threads: under ThreadSanitizer too, and not under valgrind,
 # where one thread runs at a time and spinning takes forever.
@@ -79,6 +80,7 @@ TM_SYSTEM_TESTS = \
 	tests/gbench.sh \
 	tests/guest/deterministic.sh \
 	tests/guest/dma.sh \
+	tests/guest/faults.sh \
 	tests/guest/ipi.sh \
 	tests/guest/isolated.sh \
 	tests/guest/kmod.sh \

@@ -32,9 +32,9 @@ need_guests() {
 # kernels/configs, with those patches. Ends the test where it cannot be built here.
 build_kernel() {
 	build_status=0
-	# shellcheck disable=SC2154 # set in tap.sh
-	build_config=$top_srcdir/kernels/configs/$1
+	build_config=$1
 	shift
+	# shellcheck disable=SC2154 # set in tap.sh
 	built=$(LAB_CONFIG=$build_config sh "$top_srcdir/kernels/lab/build" "$@" 2>"$tmp/build.out") ||
 		build_status=$?
 	# shellcheck disable=SC2034 # kernel is for the tests
@@ -42,7 +42,7 @@ build_kernel() {
 	0) kernel=$built/vmlinuz ;;
 	3) skip_all "no kernel to be built: $(tail -n 1 "$tmp/build.out")" ;;
 	*)
-		not_ok "a kernel of $(basename "$build_config")${*:+ with $*}" "$(tail -n 20 "$tmp/build.out")"
+		not_ok "a kernel of $build_config${*:+ with $*}" "$(tail -n 20 "$tmp/build.out")"
 		finish
 		;;
 	esac

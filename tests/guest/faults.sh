@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=sh
+# A kernel that forgets a flush is found, by the path that it is forgotten in; and
+# the same kernel, when it forgets none, is not. docs/faults.md says what each
+# fault is. kernels/lab/build makes the kernel, in six minutes of CPU time unless
+# the cache has it.
+. "${srcdir:-.}/tests/guest/guest.sh"
+# shellcheck disable=SC2119 # no kernel of Debian's
+need_guests
+build_kernel guest faults
+
+# stress FAULT OPTION...: in a guest that has it.
+# shellcheck disable=SC2317 # `exits` calls it
+stress() {
+	fault=$1
+	shift
+	# shellcheck disable=SC2154 # set in build_kernel and in tap.sh
+	"$tlbmark" lab run --kernel "$kernel" --build-tree "${kernel%/*}/build" --cpus 4 \
+		--append "tlbmark_fault=$fault" --timeout 5m -- stress --quiet --seed 1 "$@"
+}
+
+# finds FAULT WORKLOADS OPTION...: one of these is the path that the violation names.
+finds() {
+	fault_name=$1
+	paths=$2
+	shift 2
+	exits "$fault_name: found" 1 stress "$fault_name" --duration 60s --until-violation "$@"
+	# shellcheck disable=SC2154 # set in tap.sh
+	found=$(sed -n 's/^.* stale translations\{0,1\} seen, the first after .* s in \([a-z_]*\).*/\1/p' "$tmp/tap.out")
+	case " $paths " in
+	*" ${found:-none} "*) ok "$fault_name: in $found" ;;
+	*) not_ok "$fault_name: in one of $paths" "found in: $found" "$(tail -n 20 "$tmp/tap.out")" ;;
+	esac
+	sed -n 's/^tlbmark: \(stale .*\)/# \1/p' "$tmp/tap.out" | cut -c1-200
+}
+
+exits 'none: nothing is found' 0 stress none --duration 20s
+finds cow cow --workloads cow
+finds fork fork --workloads fork
+finds mprotect 'mprotect pkey_mprotect' --workloads mprotect,pkey_mprotect
+finds mremap mremap --workloads mremap
+finds collapse 'gup_race madvise_collapse' --workloads gup_race,madvise_collapse
+finds clear-refs clear_refs --workloads clear_refs
+finds gather 'brk exit fork madvise_collapse madvise_dontneed madvise_free madvise_remove many mprotect munmap mremap pkey_mprotect punch_hole reclaim shmdt storm truncate uffd_wp'
+finds kernel-remote 'vmap vm_unmap_aliases' --workloads vmap,vm_unmap_aliases
+finish

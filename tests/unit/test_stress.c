@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* What bouts are drawn: the same for the same seed, of all values, and never what a workload refuses. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bench/stress.h"
+
+enum { BOUTS = 2000 };
+
+static int refuse_33(const struct tm_cell_args *a, char *why, size_t why_size)
+{
+	if (a->values[0] != 33)
+		return 0;
+	snprintf(why, why_size, "not 33");
+	return -ENOTSUP;
+}
+
+static int refuse_all(const struct tm_cell_args *a, char *why, size_t why_size)
+{
+	(void)a;
+	snprintf(why, why_size, "never");
+	return -ENOTSUP;
+}
+
+static const char *const kinds[] = {"4k", "thp", "hugetlb", NULL};
+static const struct tm_param params[] = {
+	{.name = "pages",
+	 .unit = "pages",
+	 .kind = TM_PARAM_UINT,
+	 .min = 1,
+	 .max = 1 << 20,
+	 .def = "1",
+	 .plan = "1,33",
+	 .full = "1,2,32..34,512,4096"},
+	{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = kinds, .def = "4k"},
+	{.name = NULL},
+};
+static const struct tm_workload path = {.name = "path", .params = params, .probe_cell = refuse_33};
+static const struct tm_workload never = {
+	.name = "never", .params = params, .probe_cell = refuse_all};
+static const struct tm_workload itself = {
+	.name = "itself", .all_initiate = true, .self_checking = true};
+const struct tm_workload *const tm_workloads[] = {&path, NULL};
+
+static struct tm_topo *machine(void)
+{
+	struct tm_topo *t = NULL;
+	char why[256];
+
+	assert_int_equal(tm_topo_load("synthetic:pack:2 core:2 pu:2", &t, why, sizeof(why)), 0);
+	return t;
+}
+
+static void draws_all_and_the_same(void **state)
+{
+	struct tm_topo *t = machine();
+	unsigned int pages[8192] = {0}, kind[3] = {0}, states[TM_STATES] = {0}, from[8] = {0};
+	unsigned int responders[8] = {0}, differ = 0;
+	char why[256];
+
+	(void)state;
+	for (uint64_t bout = 1; bout <= BOUTS; bout++) {
+		struct tm_cell c, again, other;
+
+		assert_int_equal(tm_stress_draw(t, &path, 7, bout, &c, why, sizeof(why)), 0);
+		assert_int_equal(tm_stress_draw(t, &path, 7, bout, &again, why, sizeof(why)), 0);
+		assert_int_equal(tm_stress_draw(t, &path, 8, bout, &other, why, sizeof(why)), 0);
+		assert_memory_equal(&c.args, &again.args, sizeof(c.args));
+		assert_int_equal(c.state, again.state);
+		assert_int_equal(c.placement.initiator_cpu[0], again.placement.initiator_cpu[0]);
+		differ += c.args.seed != other.args.seed;
+		assert_true(c.verify && c.verify_only);
+		assert_int_equal(c.args.initiators, 1);
+		assert_in_range(c.args.responders, 1, 7);
+		assert_true(c.args.values[0] <= 512);
+		pages[c.args.values[0]]++;
+		kind[c.args.values[1]]++;
+		states[c.state]++;
+		from[c.placement.initiator_cpu[0]]++;
+		responders[c.args.responders]++;
+		tm_placement_free(&c.placement);
+		tm_placement_free(&again.placement);
+		tm_placement_free(&other.placement);
+	}
+	assert_int_equal(differ, BOUTS);
+	assert_int_equal(pages[33], 0);
+	assert_true(pages[1] && pages[2] && pages[32] && pages[34] && pages[512]);
+	/* Large ones seldom. */
+	assert_true(pages[512] * 10 < BOUTS);
+	for (int i = 0; i < 3; i++)
+		assert_in_range(kind[i], BOUTS / 4, BOUTS / 2);
+	for (int i = 0; i < 8; i++)
+		assert_in_range(from[i], BOUTS / 16, BOUTS / 4);
+	/* As many as there are, half of the time. */
+	assert_in_range(responders[7], BOUTS / 2, 2 * BOUTS / 3);
+	assert_true(states[TM_STATE_SPIN] > states[TM_STATE_IDLE] && states[TM_STATE_IDLE] &&
+		    states[TM_STATE_TOUCH] && states[TM_STATE_KERNEL]);
+	assert_int_equal(states[TM_STATE_FOREIGN] + states[TM_STATE_NONE], 0);
+	tm_topo_free(t);
+}
+
+static void all_cpus_initiate(void **state)
+{
+	struct tm_topo *t = machine();
+	struct tm_cell c;
+	char why[256];
+
+	(void)state;
+	assert_int_equal(tm_stress_draw(t, &itself, 7, 1, &c, why, sizeof(why)), 0);
+	assert_int_equal(c.args.initiators, 8);
+	assert_int_equal(c.args.responders, 0);
+	assert_int_equal(c.state, TM_STATE_NONE);
+	assert_false(c.verify_only);
+	tm_placement_free(&c.placement);
+	tm_topo_free(t);
+}
+
+static void says_what_is_never_drawn(void **state)
+{
+	struct tm_topo *t = machine();
+	struct tm_cell c;
+	char why[256] = "";
+
+	(void)state;
+	assert_int_equal(tm_stress_draw(t, &never, 7, 1, &c, why, sizeof(why)), -ENOTSUP);
+	assert_string_equal(why, "never");
+	tm_placement_free(&c.placement);
+	tm_topo_free(t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(draws_all_and_the_same),
+		cmocka_unit_test(all_cpus_initiate),
+		cmocka_unit_test(says_what_is_never_drawn),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
