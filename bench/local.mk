@@ -40,6 +40,7 @@ libtlbmark_core_a_SOURCES = \
 	bench/probe_internal.h \
 	bench/probe_perf.c \
 	bench/probe_proc.c \
+	bench/random.h \
 	bench/record.c \
 	bench/record.h \
 	bench/record_internal.h \

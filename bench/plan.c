@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "plan_internal.h"
+#include "random.h"
 
 enum {
 	CELLS_MAX = 1 << 20,
@@ -391,20 +392,11 @@ static int check_names(const struct tm_plan_builder *b)
 	return 0;
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15ull; /* splitmix64: Steele et al. (2014) */
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
-
 /* Fisher-Yates on one repeat's cells. */
 static void shuffle(struct tm_plan_cell *cells, size_t count, uint64_t *random)
 {
 	for (size_t i = count; i > 1; i--) {
-		size_t j = (size_t)(next_random(random) % i);
+		size_t j = (size_t)(tm_next_random(random) % i);
 		struct tm_plan_cell c = cells[i - 1];
 
 		cells[i - 1] = cells[j];
@@ -455,7 +447,7 @@ static int repeat_block(struct tm_plan_builder *b)
 			c[i].cell.repeat = k;
 			c[i].cell.verify = b->q->verify && !k && c[i].role == TM_ROLE_MEASURED &&
 					   c[i].cell.state != TM_STATE_FOREIGN;
-			c[i].cell.args.seed = next_random(&random);
+			c[i].cell.args.seed = tm_next_random(&random);
 		}
 		shuffle(c, b->block_count, &random);
 		out->cell_count += b->block_count;

@@ -10,6 +10,7 @@
 #include "background.h"
 #include "cli.h"
 #include "plan.h"
+#include "random.h"
 #include "signals.h"
 #include "stress.h"
 #include "sysstate.h"
@@ -22,7 +23,7 @@ enum {
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up */
 };
 #define PATIENT_NS 600000000000ull /* shorter, and workloads that wait are left out */
-#define FIRST_BOUT_NS 60000000ull /* until each had one: a look at everything soon */
+#define FIRST_BOUT_NS 60000000ull  /* until each had one: a look at everything soon */
 #define BOUT_NS 300000000ull
 #define SELF_BOUT_NS 1000000000ull
 #define FIRST_SELF_BOUT_NS 300000000ull
@@ -122,20 +123,11 @@ static int choose_paths(struct stress *s)
 	return cannot(s);
 }
 
-static uint64_t next_random(struct stress *s)
-{
-	uint64_t z = s->random += 0x9e3779b97f4a7c15ull; /* splitmix64 */
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
-
 /* Fisher-Yates. */
 static void shuffle(struct stress *s)
 {
 	for (size_t i = s->deck_count; i > 1; i--) {
-		size_t j = (size_t)(next_random(s) % i), card = s->deck[i - 1];
+		size_t j = (size_t)(tm_next_random(&s->random) % i), card = s->deck[i - 1];
 
 		s->deck[i - 1] = s->deck[j];
 		s->deck[j] = card;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "plan.h"
+#include "random.h"
 #include "stress.h"
 
 enum {
@@ -13,21 +14,12 @@ enum {
 	UNUSUAL_MAX = 512, /* and else up to this: what is large takes long */
 };
 
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15ull; /* splitmix64: Steele et al. (2014) */
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
-
 /* One of the values that a full plan would sweep. */
 static int draw_number(const struct tm_param *p, uint64_t *random, uint64_t *out, char *why,
 		       size_t why_size)
 {
 	const char *list = p->full ? p->full : p->plan ? p->plan : p->def;
-	uint64_t most = next_random(random) % 4 ? USUAL_MAX : UNUSUAL_MAX, *values;
+	uint64_t most = tm_next_random(random) % 4 ? USUAL_MAX : UNUSUAL_MAX, *values;
 	size_t count, fit = 0;
 	int rc = tm_list_parse(p, list, &values, &count, why, why_size);
 
@@ -38,7 +30,7 @@ static int draw_number(const struct tm_param *p, uint64_t *random, uint64_t *out
 			values[fit++] = values[i];
 	}
 	fit = fit ? fit : count;
-	*out = fit ? values[next_random(random) % fit] : 0;
+	*out = fit ? values[tm_next_random(random) % fit] : 0;
 	free(values);
 	return 0;
 }
@@ -61,7 +53,7 @@ static int draw_values(struct tm_cell_args *a, uint64_t *random, bool by_default
 				   why_size);
 		if (rc)
 			break;
-		a->values[i] = values[next_random(random) % count];
+		a->values[i] = values[tm_next_random(random) % count];
 		free(values);
 	}
 	return rc;
@@ -78,18 +70,18 @@ static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, uint64_t *r
 
 	c->args.initiators = all ? cpus : 1;
 	c->args.responders = all || cpus < 2 ? 0
-			     : next_random(random) % 2
+			     : tm_next_random(random) % 2
 				     ? cpus - 1
-				     : 1 + (unsigned int)(next_random(random) % (cpus - 1));
-	c->state = c->args.responders ? states[next_random(random) % 5] : TM_STATE_NONE;
+				     : 1 + (unsigned int)(tm_next_random(random) % (cpus - 1));
+	c->state = c->args.responders ? states[tm_next_random(random) % 5] : TM_STATE_NONE;
 	*place = (struct tm_place_request){
 		.initiators = c->args.initiators,
 		.responders = c->args.responders,
 		.distance = TM_DISTANCE_ANY,
-		.order = next_random(random) % 2 ? TM_ORDER_SPREAD : TM_ORDER_COMPACT,
+		.order = tm_next_random(random) % 2 ? TM_ORDER_SPREAD : TM_ORDER_COMPACT,
 		.initiator_cpu =
 			all ? -1
-			    : (int)tm_topo_cpu(topo, (unsigned int)(next_random(random) % cpus)),
+			    : (int)tm_topo_cpu(topo, (unsigned int)(tm_next_random(random) % cpus)),
 		.memory_node = -1,
 	};
 }
@@ -112,6 +104,6 @@ int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint
 		if (!rc && w->probe_cell)
 			rc = w->probe_cell(&cell->args, why, why_size);
 	}
-	cell->args.seed = next_random(&random);
+	cell->args.seed = tm_next_random(&random);
 	return rc ? rc : tm_place(topo, &place, &cell->placement, why, why_size);
 }
