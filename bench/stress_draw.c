@@ -65,14 +65,19 @@ static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, uint64_t *r
 	/* spin twice: it is where a missing flush shows best */
 	static const enum tm_state states[] = {TM_STATE_SPIN, TM_STATE_SPIN, TM_STATE_TOUCH,
 					       TM_STATE_KERNEL, TM_STATE_IDLE};
-	unsigned int cpus = tm_topo_cpus(topo);
+	unsigned int cpus = tm_topo_cpus(topo), others = cpus ? cpus - 1 : 0;
 	bool all = c->args.workload->all_initiate;
+	uint64_t how = tm_next_random(random) % 4;
 
-	c->args.initiators = all ? cpus : 1;
-	c->args.responders = all || cpus < 2 ? 0
-			     : tm_next_random(random) % 2
-				     ? cpus - 1
-				     : 1 + (unsigned int)(tm_next_random(random) % (cpus - 1));
+	/*
+	 * Two CPUs as often as more: where a hypervisor or an emulator has fewer
+	 * real ones, many wait for each other, and little is done.
+	 */
+	c->args.initiators = !all ? 1 : how < 2 && cpus > 2 ? 2 : cpus;
+	c->args.responders = all || !others ? 0
+			     : how < 2	    ? 1
+			     : how == 2	    ? others
+					    : 1 + (unsigned int)(tm_next_random(random) % others);
 	c->state = c->args.responders ? states[tm_next_random(random) % 5] : TM_STATE_NONE;
 	*place = (struct tm_place_request){
 		.initiators = c->args.initiators,
@@ -80,8 +85,7 @@ static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, uint64_t *r
 		.distance = TM_DISTANCE_ANY,
 		.order = tm_next_random(random) % 2 ? TM_ORDER_SPREAD : TM_ORDER_COMPACT,
 		.initiator_cpu =
-			all ? -1
-			    : (int)tm_topo_cpu(topo, (unsigned int)(tm_next_random(random) % cpus)),
+			(int)tm_topo_cpu(topo, (unsigned int)(tm_next_random(random) % cpus)),
 		.memory_node = -1,
 	};
 }

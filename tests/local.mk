@@ -3,8 +3,9 @@
 # scripts that print TAP. Both through automake's TAP driver.
 TM_TAP = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 LOG_DRIVER = $(TM_TAP)
-# Ends what hangs, together with what it left running in its process group.
-TM_PATIENCE = timeout -k 10 600
+# Ends what hangs, together with what it left running in its process group. The
+# longest builds a kernel first.
+TM_PATIENCE = timeout -k 10 1500
 LOG_COMPILER = $(TM_PATIENCE) $(SHELL) $(srcdir)/tests/run-unit
 TEST_EXTENSIONS = .sh
 SH_LOG_DRIVER = $(TM_TAP)
