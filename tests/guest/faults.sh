@@ -9,14 +9,15 @@
 need_guests
 build_kernel guest faults
 
-# stress FAULT OPTION...: in a guest that has it.
+# stress FAULT OPTION...: in a guest that has it. What it prints on standard error
+# would come in between: from the guest they are two streams.
 # shellcheck disable=SC2317 # `exits` calls it
 stress() {
 	fault=$1
 	shift
 	# shellcheck disable=SC2154 # set in build_kernel and in tap.sh
 	"$tlbmark" lab run --kernel "$kernel" --build-tree "${kernel%/*}/build" --cpus 4 \
-		--append "tlbmark_fault=$fault" --timeout 5m -- stress --quiet --seed 1 "$@"
+		--append "tlbmark_fault=$fault" --timeout 5m -- stress --quiet --seed 1 "$@" 2>"$tmp/stress.err"
 }
 
 # finds FAULT WORKLOADS OPTION...: one of these is the path that the violation names.
@@ -29,9 +30,9 @@ finds() {
 	found=$(sed -n 's/^.* stale translations\{0,1\} seen, the first after .* s in \([a-z_]*\).*/\1/p' "$tmp/tap.out")
 	case " $paths " in
 	*" ${found:-none} "*) ok "$fault_name: in $found" ;;
-	*) not_ok "$fault_name: in one of $paths" "found in: $found" "$(tail -n 20 "$tmp/tap.out")" ;;
+	*) not_ok "$fault_name: in one of $paths" "found in: $found" "$(tail -n 20 "$tmp/tap.out" "$tmp/stress.err")" ;;
 	esac
-	sed -n 's/^tlbmark: \(stale .*\)/# \1/p' "$tmp/tap.out" | cut -c1-200
+	sed -n 's/^tlbmark: \(stale .*\)/# \1/p' "$tmp/stress.err" | cut -c1-200
 }
 
 exits 'none: nothing is found' 0 stress none --duration 20s
