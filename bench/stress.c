@@ -18,7 +18,8 @@
 enum {
 	WHY = 512,
 	SELF_SHARE = 7,		/* of 8 parts of the time, for self-checking workloads, */
-	SHARES = 8,		/* once every workload had its first bout */
+	SHARES = 8,		/* once every workload had its first bout; */
+	SELF_EVERY = 4,		/* until then each so manieth bout, the first one too */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up */
 };
@@ -149,7 +150,7 @@ static size_t next_self(struct stress *s)
 static size_t next_path(struct stress *s)
 {
 	bool self = s->self_count &&
-		    (!s->out->bouts || !s->deck_count ||
+		    (!s->deck_count || (!s->swept && !(s->out->bouts % SELF_EVERY)) ||
 		     (s->swept && s->self_ns * (SHARES - SELF_SHARE) < s->deck_ns * SELF_SHARE));
 
 	if (self)
