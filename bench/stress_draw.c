@@ -65,7 +65,7 @@ static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, uint64_t *r
 	/* spin twice: it is where a missing flush shows best */
 	static const enum tm_state states[] = {TM_STATE_SPIN, TM_STATE_SPIN, TM_STATE_TOUCH,
 					       TM_STATE_KERNEL, TM_STATE_IDLE};
-	unsigned int cpus = tm_topo_cpus(topo), others = cpus ? cpus - 1 : 0;
+	unsigned int found = tm_topo_cpus(topo), cpus = found ? found : 1, others = cpus - 1;
 	bool all = c->args.workload->all_initiate;
 	uint64_t how = tm_next_random(random) % 4;
 
