@@ -41,7 +41,8 @@ analysed() {
 scripts() {
 	shellcheck quickstart .ci/run tests/check-includes tests/run-unit tests/variant &&
 		shellcheck -x -P SCRIPTDIR tests/*.sh tests/guest/*.sh &&
-		find kernels/lab -type f ! -name '*.c' -exec shellcheck -x -P SCRIPTDIR {} +
+		find kernels/lab -type f ! -name '*.[co]' ! -name .dirstamp ! -path '*/.deps/*' \
+			-exec shellcheck -x -P SCRIPTDIR {} +
 }
 
 # run TOOL FUNCTION
