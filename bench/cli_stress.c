@@ -94,7 +94,12 @@ static int replay(struct arguments *a, const char *path)
 	a->seeded = true;
 	a->stress.duration_ns = (uint64_t)duration;
 	a->stress.background = background;
-	json_array_foreach(names, i, name) rc = rc ? rc : add_workload(a, json_string_value(name));
+	json_array_foreach(names, i, name)
+	{
+		if (!json_is_string(name))
+			return usage("replay", path, "a workload in it has no name");
+		rc = rc ? rc : add_workload(a, json_string_value(name));
+	}
 	return rc;
 }
 

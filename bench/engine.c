@@ -492,17 +492,18 @@ static void verify(struct tm_engine *e)
 {
 	const struct tm_cell *c = e->cell;
 	struct tm_thread *first = &e->initiator[0].t;
-	uint64_t end = tm_monotonic_ns() + c->duration_ns;
+	uint64_t end = tm_monotonic_ns() + c->duration_ns, before;
 	int rc;
 
 	if (!c->verify || !c->args.workload->verify || atomic_load(&e->failed))
 		return;
 	do {
+		before = e->r->verdict.checks;
 		e->r->verdict.rounds =
 			c->deterministic || c->verify_only ? FEW_ROUNDS : VERIFY_ROUNDS;
 		rc = c->args.workload->verify(first, e->state, &e->r->verdict);
 		e->r->verify_calls++;
-	} while (!rc && c->verify_only && tm_monotonic_ns() < end);
+	} while (!rc && c->verify_only && e->r->verdict.checks > before && tm_monotonic_ns() < end);
 	if (rc)
 		tm_fail(first, rc, "%s cannot be verified", c->args.workload->name);
 	e->r->verified = !rc && e->r->verdict.checks;

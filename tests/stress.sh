@@ -91,7 +91,7 @@ is 'interrupted: the verdict so far' 1 "$(grep -c '^seed ' "$tmp/out")"
 pid=$!
 sleep 1
 run=
-while [ -z "$run" ]; do # none between two bouts
+while [ -z "$run" ] && kill -0 $pid; do # none between two bouts
 	run=$(pgrep -P $pid -x tlbmark-run | head -n 1)
 done
 kill -KILL $pid

@@ -56,6 +56,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/child.c \
 	workloads/child.h \
 	workloads/exec_helper.h \
+	workloads/filled.c \
+	workloads/filled.h \
 	workloads/iommu.c \
 	workloads/iommu.h \
 	workloads/iommu_counter.c \

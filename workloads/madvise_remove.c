@@ -19,41 +19,12 @@
 
 #include <tlbmark/workload.h>
 
+#include "filled.h"
 #include "oracle.h"
-#include "pages.h"
-
-enum { PAGES, KIND, BACKING };
-enum { BACKING_SHARED, BACKING_FILE };
-
-static const char *const backings[] = {"shared", "file", NULL};
-
-static const struct tm_param remove_params[] = {
-	[PAGES] = PAGES_PARAM("1", "1,8,32..34,512,4096,262144"),
-	[KIND] = PAGES_CHOICE_PARAM("kind", "base pages, transparent huge pages, or hugetlb pages",
-				    pages_kinds, "4k", "4k,thp,hugetlb"),
-	[BACKING] = PAGES_CHOICE_PARAM("backing", "shared memory, or a file on a disk", backings,
-				       "shared", "shared,file"),
-	{.name = NULL},
-};
-
-static enum pages_backing backing_of(const struct tm_cell_args *c)
-{
-	return c->values[BACKING] == BACKING_FILE ? PAGES_FILE : PAGES_SHARED;
-}
 
 static int remove_probe(char *why, size_t why_size)
 {
 	return pages_check_advice(MADV_REMOVE, "MADV_REMOVE", why, why_size);
-}
-
-static int remove_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
-{
-	return pages_check(c, c->values[KIND], backing_of(c), c->values[PAGES], why, why_size);
-}
-
-static int remove_knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
-{
-	return pages_knobs(c, c->values[KIND], backing_of(c), c->values[PAGES], s);
 }
 
 static int take_out(struct tm_thread *t, const struct pages *p)
@@ -67,16 +38,9 @@ static int take_out(struct tm_thread *t, const struct pages *p)
 
 static int remove_prepare(struct tm_thread *t, void *state)
 {
-	const uint64_t *value = t->cell->values;
 	struct pages *p = pages_of(t, state);
-	int rc = pages_open(t, p, value[KIND], backing_of(t->cell), value[PAGES]);
+	int rc = filled_map(t, state);
 
-	if (!rc)
-		rc = pages_place(t, p, PAGES_ALIGNED, 1, 0);
-	if (!rc)
-		rc = pages_map(t, p, p->at, p->bytes, false);
-	if (!rc)
-		rc = pages_must_be_huge(t, p, p->at, p->bytes);
 	/* A file system that cannot do it is a reason to skip. */
 	return rc ? rc : take_out(t, p);
 }
@@ -139,10 +103,10 @@ const struct tm_workload tm_workload_madvise_remove = {
 	.op = "one madvise(MADV_REMOVE) of --pages pages",
 	.flushes = "unmap_mapping_range",
 	.gate = TM_GATE_EVERY,
-	.params = remove_params,
+	.params = filled_params,
 	.probe = remove_probe,
-	.probe_cell = remove_probe_cell,
-	.knobs = remove_knobs,
+	.probe_cell = filled_probe_cell,
+	.knobs = filled_knobs,
 	.setup = pages_set_new,
 	.prepare = remove_prepare,
 	.operate = remove_operate,

@@ -18,6 +18,7 @@ int witness_reads(struct tm_thread *t, unsigned int witness, const volatile uint
 	const void *at = (const void *)(uintptr_t)word;
 	uint64_t got = 0;
 	int rc = witness ? tm_peek(t, witness - 1, at, &got) : tm_self_peek(at, &got);
+
 	if (rc && rc != -EFAULT)
 		return rc;
 	tm_check(v, !rc && got == expected,
