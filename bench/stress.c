@@ -156,11 +156,11 @@ static size_t next_path(struct stress *s)
 	if (self)
 		return next_self(s);
 	if (s->dealt == s->deck_count) {
+		/* Once the sweep is over it counts no longer: it was none of the mixture. */
+		if (!s->swept)
+			s->deck_ns = s->self_ns = 0;
 		s->swept = true;
 		shuffle(s);
-		/* Once the sweep is over it counts no longer: it was none of the mixture. */
-		if (s->out->bouts <= s->deck_count + 1)
-			s->deck_ns = s->self_ns = 0;
 	}
 	return s->deck[s->dealt++];
 }
