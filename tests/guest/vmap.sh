@@ -68,8 +68,15 @@ for kernel in 6.1 6.12; do
 	rm -f "$TLBMARK_STORE"*
 	boots "$kernel: the shootdown alone" "$kernel" -- run --ops 200 --repeat 1 --responders 1 \
 		--mode eager --timed flush,shootdown --no-plots --quiet vmap
-	is "$kernel: it holds every flush, and is shorter than the call around it" 1 "$(of_records \
-		"count(*) = 2 and min($range) = 200 and max($range) = 200 and sum(\$metrics.op.p50_ns *
+	is "$kernel: it holds every flush, as the call around it does" 1 "$(of_records \
+		"count(*) = 2 and min($range) = 200 and max($range) = 200" "\$cell.workload = 'vmap'")"
+	# Which of the two is longer is a matter of instructions: medians of times
+	# change places where something else keeps the machine busy.
+	rm -f "$TLBMARK_STORE"*
+	boots "$kernel: the shootdown alone, in instructions" "$kernel" --deterministic -- run --ops 40 --repeat 1 \
+		--responders 1 --mode eager --timed flush,shootdown --no-plots --quiet vmap
+	is "$kernel: it is shorter than the call around it" 1 "$(of_records \
+		"count(*) = 2 and min(\$metrics.op.p50_ns) > 0 and sum(\$metrics.op.p50_ns *
 		iif(\$cell.parameters.timed = 'flush', 1, -1)) > 0" "\$cell.workload = 'vmap'")"
 done
 finish
