@@ -418,13 +418,19 @@ static bool is_foreign(const struct tm_cell *c)
 	return c->state == TM_STATE_FOREIGN || c->args.workload->foreign;
 }
 
+/* Else nobody looks for gaps, and a bout of the oracle alone begins sooner. */
+static bool is_timed(const struct tm_cell *c)
+{
+	return !c->deterministic && !c->verify_only;
+}
+
 static int start_responders(struct tm_engine *e)
 {
 	const struct tm_cell *c = e->cell;
 	unsigned int n = c->placement.responders;
 
 	return tm_responders_start(&e->responders, &c->placement, c->state, is_foreign(c),
-				   c->deterministic ? 0 : ring_gaps(n ? n : 1),
+				   is_timed(c) ? ring_gaps(n ? n : 1) : 0,
 				   ns_to_ticks(e, GAP_MIN_NS), e->r->why, sizeof(e->r->why));
 }
 
@@ -455,9 +461,8 @@ static int set_up(struct tm_engine *e)
 	if (c->deterministic)
 		tm_deterministic_prepare();
 	tm_guard_install();
-	e->attribute =
-		c->placement.initiators == 1 && !c->deterministic && !c->args.workload->overlap;
-	e->batch_limit = BATCH_CELLS / (c->placement.responders + 1);
+	e->attribute = c->placement.initiators == 1 && is_timed(c) && !c->args.workload->overlap;
+	e->batch_limit = c->verify_only ? 1 : BATCH_CELLS / (c->placement.responders + 1);
 	if (e->batch_limit > BATCH_MAX)
 		e->batch_limit = BATCH_MAX;
 	e->arm_timeout_ticks =
@@ -483,7 +488,7 @@ static int set_up(struct tm_engine *e)
 	if (c->deterministic && c->args.workload->kernel_range && (rc = start_bystanders(e)))
 		return rc;
 	rc = make_scratch(e);
-	if (!rc && !c->deterministic)
+	if (!rc && is_timed(c))
 		tm_responders_offsets(&e->responders, ns_to_ticks(e, OFFSETS_NS));
 	return rc;
 }

@@ -20,6 +20,7 @@ enum {
 	/* An interrupt takes longer than this many undisturbed loops; */
 	THRESHOLD_LOOPS = 8,
 	THRESHOLD_SYSCALLS = 3, /* and than so many with a system call in each. */
+	ANSWER_SECONDS = 10,	/* a guest's CPU may not run for long */
 #ifdef __SANITIZE_THREAD__
 	STACK_BYTES = 2 << 20, /* its own data of a thread comes out of this */
 #else
@@ -60,6 +61,12 @@ static bool can_sleep(void)
 	return futex(&nobody, FUTEX_WAKE, 1) >= 0 || errno != ENOSYS;
 }
 
+static void make(struct tm_access *a)
+{
+	a->error = a->store ? tm_guarded_poke(a->address, a->value)
+			    : tm_guarded_peek(a->address, &a->value);
+}
+
 /* Does what was asked; the caller answers. True: it was the last request. */
 static bool serve(struct tm_responder *r, uint32_t request)
 {
@@ -73,11 +80,9 @@ static bool serve(struct tm_responder *r, uint32_t request)
 		if (r->state == TM_STATE_TOUCH)
 			tm_guarded_touch(r->touch_start, r->touch_bytes, r->touch_stride);
 		break;
-	case TM_REQUEST_PEEK:
-		r->access_error = tm_guarded_peek(r->address, &r->access_value);
-		break;
-	case TM_REQUEST_POKE:
-		r->access_error = tm_guarded_poke((void *)r->address, r->value);
+	case TM_REQUEST_ACCESS:
+		for (unsigned int i = 0; i < r->access_count; i++)
+			make(&r->access[i]);
 		break;
 	case TM_REQUEST_OFFSET:
 		tm_offset_answer(&r->pingpong);
@@ -395,24 +400,37 @@ unsigned int tm_responders_arm(struct tm_responders *rs, uint64_t timeout_ticks)
 	return armed;
 }
 
-int tm_responder_access(struct tm_responders *rs, unsigned int i, enum tm_request what,
-			const void *address, uint64_t *value)
+static bool answers_in_time(const struct tm_responder *r, const struct timespec *start)
 {
-	struct tm_responder *r = &rs->r[i];
-	struct timespec start, now;
+	struct timespec now;
 
-	r->address = address;
-	r->value = *value;
-	post(r, what);
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	while (!answered(r)) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (now.tv_sec - start.tv_sec > 10)
-			return -ETIMEDOUT;
+		if (now.tv_sec - start->tv_sec > ANSWER_SECONDS)
+			return false;
 		tm_relax();
 	}
-	*value = r->access_value;
-	return r->access_error;
+	return true;
+}
+
+unsigned int tm_responders_access(struct tm_responders *rs, unsigned int first, unsigned int n,
+				  const struct tm_access *accesses, unsigned int count)
+{
+	struct timespec start;
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct tm_responder *r = &rs->r[first + i];
+
+		memcpy(r->access, accesses, count * sizeof(*accesses));
+		r->access_count = count;
+		post(r, TM_REQUEST_ACCESS);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (unsigned int i = 0; i < n; i++) {
+		if (!answers_in_time(&rs->r[first + i], &start))
+			return i;
+	}
+	return n;
 }
 
 void tm_responders_offsets(struct tm_responders *rs, uint64_t limit_ticks)

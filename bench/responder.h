@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <tlbmark/workload.h>
+
 #include "clock.h"
 #include "run.h"
 
@@ -27,8 +29,7 @@ struct tm_gap {
 
 enum tm_request {
 	TM_REQUEST_ARM = 1, /* touch what is published, then say so */
-	TM_REQUEST_PEEK,
-	TM_REQUEST_POKE,
+	TM_REQUEST_ACCESS,
 	TM_REQUEST_OFFSET, /* answer a ping-pong */
 	TM_REQUEST_QUIT,
 	TM_REQUEST_BITS = 4,
@@ -37,14 +38,12 @@ enum tm_request {
 struct tm_responder {
 	/* Written by the initiator. */
 	_Alignas(128) _Atomic uint32_t request; /* sequence << TM_REQUEST_BITS | what */
-	const void *address;
-	uint64_t value;
+	unsigned int access_count;
 	const char *touch_start;
 	size_t touch_bytes, touch_stride;
 	/* Written by the responder. */
 	_Alignas(128) _Atomic uint32_t answer;
-	int access_error;
-	uint64_t access_value;
+	struct tm_access access[TM_ACCESSES_MAX]; /* asked for by the initiator */
 	/* The ring of gaps: head is the responder's, tail the initiator's. */
 	_Alignas(128) _Atomic uint64_t head;
 	_Atomic uint64_t dropped;
@@ -81,7 +80,8 @@ enum { TM_OFFSET_ROUNDS = 30000, TM_OFFSET_ROUNDS_MAX = 3000, TM_OFFSET_ROUNDS_M
 /*
  * Makes `count` responders on these CPUs in `state`, and waits until they
  * run. `ring_gaps` (a power of two) interruptions are held for each; 0: none
- * are looked for and the loops pause in every turn (tm_cell.deterministic).
+ * are looked for and the loops pause in every turn (deterministic, or the oracle
+ * alone).
  * foreign: in a process each, instead of a thread.
  * Call on the initiator's thread, pinned. 0, or -errno with the reason in why.
  */
@@ -103,9 +103,13 @@ void tm_responders_offsets(struct tm_responders *rs, uint64_t limit_ticks);
  */
 unsigned int tm_responders_arm(struct tm_responders *rs, uint64_t timeout_ticks);
 
-/* One guarded access on responder i; 0, -EFAULT, or -ETIMEDOUT after 10 s. */
-int tm_responder_access(struct tm_responders *rs, unsigned int i, enum tm_request what,
-			const void *address, uint64_t *value);
+/*
+ * Guarded accesses, 1 .. TM_ACCESSES_MAX, by responders first .. first + n - 1, at once.
+ * Each one's outcomes are in its own access[]. How many answered in time: n, or
+ * the place of one that did not within 10 s.
+ */
+unsigned int tm_responders_access(struct tm_responders *rs, unsigned int first, unsigned int n,
+				  const struct tm_access *accesses, unsigned int count);
 
 /*
  * Moves the gaps seen since the last call, in order, at most `capacity`, with

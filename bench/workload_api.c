@@ -115,29 +115,52 @@ void tm_arm(struct tm_thread *t)
  * A responder that does not answer has seen nothing: from then on the oracle
  * is void, whatever it makes of -ETIMEDOUT, and the run has failed.
  */
-static int responder_access(struct tm_thread *t, unsigned int responder, enum tm_request what,
-			    const void *address, uint64_t *value)
+static int access_some(struct tm_thread *t, unsigned int first, unsigned int n,
+		       const struct tm_access *accesses, unsigned int count)
 {
 	struct tm_engine *e = t->engine;
-	int rc = e->lost ? -ETIMEDOUT
-			 : tm_responder_access(&e->responders, responder, what, address, value);
+	unsigned int done =
+		e->lost ? 0 : tm_responders_access(&e->responders, first, n, accesses, count);
 
-	if (rc == -ETIMEDOUT && !e->lost) {
+	if (done == n)
+		return 0;
+	for (unsigned int i = done; i < n; i++) {
+		for (unsigned int j = 0; j < count; j++)
+			e->responders.r[first + i].access[j].error = -ETIMEDOUT;
+	}
+	if (!e->lost) {
 		e->lost = true;
 		e->until_lost = e->r->verdict;
-		tm_fail(t, rc, "responder %u did not answer the oracle", responder);
+		tm_fail(t, -ETIMEDOUT, "responder %u did not answer the oracle", first + done);
 	}
-	return rc;
+	return -ETIMEDOUT;
+}
+
+int tm_access_all(struct tm_thread *t, const struct tm_access *accesses, unsigned int count)
+{
+	return access_some(t, 0, t->engine->responders.count, accesses, count);
+}
+
+const struct tm_access *tm_accessed(struct tm_thread *t, unsigned int responder)
+{
+	return t->engine->responders.r[responder].access;
 }
 
 int tm_peek(struct tm_thread *t, unsigned int responder, const void *address, uint64_t *value)
 {
-	return responder_access(t, responder, TM_REQUEST_PEEK, address, value);
+	const struct tm_access a = {.address = (void *)(uintptr_t)address};
+
+	access_some(t, responder, 1, &a, 1);
+	*value = tm_accessed(t, responder)->value;
+	return tm_accessed(t, responder)->error;
 }
 
 int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t value)
 {
-	return responder_access(t, responder, TM_REQUEST_POKE, address, &value);
+	const struct tm_access a = {.address = address, .store = true, .value = value};
+
+	access_some(t, responder, 1, &a, 1);
+	return tm_accessed(t, responder)->error;
 }
 
 unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder)

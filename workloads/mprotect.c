@@ -148,18 +148,6 @@ static int mprotect_operate(struct tm_thread *t, void *state)
 	return 0;
 }
 
-/* The responders store: their TLB then holds entries that allow it. */
-static int store_from_responders(struct oracle *o, char *at)
-{
-	int rc = 0;
-
-	for (unsigned int r = 0; !rc && r < o->t->cell->responders; r++) {
-		for (size_t i = 0; !rc && i < o->picks; i++)
-			rc = tm_poke(o->t, r, at + o->offset[i], oracle_stamp(o, i));
-	}
-	return rc;
-}
-
 /*
  * After return a store faults (and a load too, after r-none), while what was
  * there can be read unchanged. Without the flush a responder's store or load
@@ -178,7 +166,7 @@ static int mprotect_verify(struct tm_thread *t, void *state, struct tm_verdict *
 		if (rc)
 			return rc;
 		oracle_write(&o, p->at);
-		rc = store_from_responders(&o, p->at);
+		rc = oracle_store(&o, p->at);
 		if (rc)
 			return tm_fail(t, rc, "storing before mprotect");
 		rc = before(t, p);

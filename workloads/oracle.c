@@ -56,31 +56,27 @@ static const char *who(const struct oracle *o, unsigned int r, char *name, size_
 	return name;
 }
 
-static int peek(const struct oracle *o, unsigned int r, const char *at, uint64_t *value)
+/* What access i was on responder r, or here, where it has not been made yet. */
+static struct tm_access outcome(const struct oracle *o, unsigned int r,
+				const struct tm_access *wanted, size_t i)
 {
-	*value = 0;
-	if (r == o->t->cell->responders)
-		return tm_self_peek(at, value);
-	return tm_peek(o->t, r, at, value);
+	struct tm_access a = wanted[i];
+
+	if (r < o->t->cell->responders)
+		return tm_accessed(o->t, r)[i];
+	a.error = a.store ? tm_self_poke(a.address, a.value) : tm_self_peek(a.address, &a.value);
+	return a;
 }
 
-static int poke(const struct oracle *o, unsigned int r, char *at, uint64_t value)
-{
-	if (r == o->t->cell->responders)
-		return tm_self_poke(at, value);
-	return tm_poke(o->t, r, at, value);
-}
-
-static void see_one(struct oracle *o, unsigned int r, const char *base, size_t i,
+static void see_one(struct oracle *o, unsigned int r, const struct tm_access *a, size_t i,
 		    enum oracle_see see, const char *when)
 {
-	uint64_t got, wanted = see == ORACLE_STAMP ? oracle_stamp(o, i) : 0;
+	uint64_t wanted = see == ORACLE_STAMP ? oracle_stamp(o, i) : 0;
 	size_t page = o->offset[i] / o->stride;
-	int rc = peek(o, r, base + o->offset[i], &got);
 	uint64_t ticks = tm_ticks() - o->since_ticks;
 	char name[NAME];
 
-	if (see == ORACLE_FAULT ? rc == -EFAULT : !rc && got == wanted) {
+	if (see == ORACLE_FAULT ? a->error == -EFAULT : !a->error && a->value == wanted) {
 		tm_checked(o->v, 1);
 		return;
 	}
@@ -88,47 +84,81 @@ static void see_one(struct oracle *o, unsigned int r, const char *base, size_t i
 	if (see == ORACLE_FAULT)
 		tm_check(o->v, false,
 			 "%s read %#" PRIx64 " at %p (page %zu) %s (%" PRIu64 " ticks): no fault",
-			 name, got, (const void *)(base + o->offset[i]), page, when, ticks);
-	else if (rc)
+			 name, a->value, a->address, page, when, ticks);
+	else if (a->error)
 		tm_check(o->v, false, "%s could not read %p (page %zu) %s (%" PRIu64 " ticks)",
-			 name, (const void *)(base + o->offset[i]), page, when, ticks);
+			 name, a->address, page, when, ticks);
 	else
 		tm_check(o->v, false,
 			 "%s read %#" PRIx64 " at %p (page %zu) %s (%" PRIu64
 			 " ticks), not %#" PRIx64,
-			 name, got, (const void *)(base + o->offset[i]), page, when, ticks, wanted);
+			 name, a->value, a->address, page, when, ticks, wanted);
+}
+
+/*
+ * This CPU last: its fault could put a new page where the stale one is sought.
+ * The last page first: an emulator with protection keys drops a CPU's whole TLB
+ * when a signal is delivered, so behind a fault nothing is stale any more; and
+ * of a range, what is forgotten is the end.
+ */
+static void look(struct oracle *o, struct tm_access *wanted, char *base, bool store)
+{
+	o->since_ticks = tm_ticks();
+	for (size_t i = 0; i < o->picks; i++)
+		wanted[i] = (struct tm_access){.address = base + o->offset[o->picks - 1 - i],
+					       .store = store,
+					       .value = store ? UINT64_MAX : 0};
+	/* One that did not answer fails the run (workload.h). */
+	(void)tm_access_all(o->t, wanted, (unsigned int)o->picks);
 }
 
 void oracle_see(struct oracle *o, const char *base, enum oracle_see see, const char *when)
 {
-	o->since_ticks = tm_ticks();
-	/*
-	 * This CPU last: its fault could put a new page where the stale one is sought.
-	 * The last page first: an emulator with protection keys drops a CPU's whole TLB
-	 * when a signal is delivered, so behind a fault nothing is stale any more; and
-	 * of a range, what is forgotten is the end.
-	 */
+	struct tm_access wanted[ORACLE_PICKS];
+
+	look(o, wanted, (char *)(uintptr_t)base, false);
 	for (unsigned int r = 0; r <= o->t->cell->responders; r++) {
-		for (size_t i = o->picks; i--;)
-			see_one(o, r, base, i, see, when);
+		for (size_t i = 0; i < o->picks; i++) {
+			const struct tm_access a = outcome(o, r, wanted, i);
+
+			see_one(o, r, &a, o->picks - 1 - i, see, when);
+		}
 	}
 }
 
 void oracle_cannot_store(struct oracle *o, char *base, bool readable, const char *when)
 {
+	struct tm_access wanted[ORACLE_PICKS];
 	char name[NAME];
 
-	o->since_ticks = tm_ticks();
+	look(o, wanted, base, true);
 	for (unsigned int r = 0; r <= o->t->cell->responders; r++) {
-		for (size_t i = o->picks; i--;) {
-			int rc = poke(o, r, base + o->offset[i], UINT64_MAX);
+		for (size_t i = 0; i < o->picks; i++) {
+			const struct tm_access a = outcome(o, r, wanted, i);
 
-			tm_check(o->v, rc == -EFAULT,
+			tm_check(o->v, a.error == -EFAULT,
 				 "%s stored to %p (page %zu) %s (%" PRIu64 " ticks)",
-				 who(o, r, name, sizeof(name)), (void *)(base + o->offset[i]),
-				 o->offset[i] / o->stride, when, tm_ticks() - o->since_ticks);
+				 who(o, r, name, sizeof(name)), a.address,
+				 o->offset[o->picks - 1 - i] / o->stride, when,
+				 tm_ticks() - o->since_ticks);
 		}
 	}
 	if (readable)
 		oracle_see(o, base, ORACLE_STAMP, when);
+}
+
+int oracle_store(const struct oracle *o, char *base)
+{
+	struct tm_access wanted[ORACLE_PICKS];
+	int rc;
+
+	for (size_t i = 0; i < o->picks; i++)
+		wanted[i] = (struct tm_access){
+			.address = base + o->offset[i], .store = true, .value = oracle_stamp(o, i)};
+	rc = tm_access_all(o->t, wanted, (unsigned int)o->picks);
+	for (unsigned int r = 0; !rc && r < o->t->cell->responders; r++) {
+		for (size_t i = 0; !rc && i < o->picks; i++)
+			rc = tm_accessed(o->t, r)[i].error;
+	}
+	return rc;
 }

@@ -23,7 +23,7 @@
 
 #include <tlbmark/workload.h>
 
-enum { ORACLE_PICKS = 8 };
+enum { ORACLE_PICKS = TM_ACCESSES_MAX };
 
 /*
  * A call of verify() goes through at most this much memory and begins no round
@@ -71,6 +71,9 @@ uint64_t oracle_stamp(const struct oracle *o, size_t i);
 
 /* Writes the stamps from here; the pages must be writable. */
 void oracle_write(const struct oracle *o, char *base);
+
+/* The responders, each of them all; so their TLBs hold writable translations. 0 or -errno. */
+int oracle_store(const struct oracle *o, char *base);
 
 /*
  * Every responder and then this CPU reads the picked pages below `base`: one

@@ -12,29 +12,36 @@ int witness_store(struct tm_thread *t, unsigned int witness, volatile uint64_t *
 	return witness ? tm_poke(t, witness - 1, at, value) : tm_self_poke(at, value);
 }
 
+static int judge(struct tm_thread *t, unsigned int witness, const struct tm_access *a,
+		 uint64_t expected, const char *when, struct tm_verdict *v)
+{
+	if (a->error && a->error != -EFAULT)
+		return a->error;
+	tm_check(v, !a->error && a->value == expected,
+		 "%s, CPU %u, read %#" PRIx64 "%s at %p %s, not %#" PRIx64,
+		 witness ? "a responder" : "the initiator",
+		 witness ? tm_responder_cpu(t, witness - 1) : t->cpu, a->value,
+		 a->error ? " (a fault)" : "", a->address, when, expected);
+	return 0;
+}
+
 int witness_reads(struct tm_thread *t, unsigned int witness, const volatile uint64_t *word,
 		  uint64_t expected, const char *when, struct tm_verdict *v)
 {
-	const void *at = (const void *)(uintptr_t)word;
-	uint64_t got = 0;
-	int rc = witness ? tm_peek(t, witness - 1, at, &got) : tm_self_peek(at, &got);
+	struct tm_access a = {.address = (void *)(uintptr_t)word};
 
-	if (rc && rc != -EFAULT)
-		return rc;
-	tm_check(v, !rc && got == expected,
-		 "%s, CPU %u, read %#" PRIx64 "%s at %p %s, not %#" PRIx64,
-		 witness ? "a responder" : "the initiator",
-		 witness ? tm_responder_cpu(t, witness - 1) : t->cpu, got, rc ? " (a fault)" : "",
-		 at, when, expected);
-	return 0;
+	a.error = witness ? tm_peek(t, witness - 1, a.address, &a.value)
+			  : tm_self_peek(a.address, &a.value);
+	return judge(t, witness, &a, expected, when, v);
 }
 
 int witness_all_read(struct tm_thread *t, const volatile uint64_t *word, uint64_t expected,
 		     const char *when, struct tm_verdict *v)
 {
-	int rc = 0;
+	struct tm_access a = {.address = (void *)(uintptr_t)word};
+	int rc = tm_access_all(t, &a, 1);
 
-	for (unsigned int i = 0; i < witness_count(t) && !rc; i++)
-		rc = witness_reads(t, i, word, expected, when, v);
-	return rc;
+	for (unsigned int r = 0; r < t->cell->responders && !rc; r++)
+		rc = judge(t, r + 1, tm_accessed(t, r), expected, when, v);
+	return rc ? rc : witness_reads(t, 0, word, expected, when, v);
 }

@@ -11,13 +11,8 @@ static volatile uint64_t *word_at(const struct oracle *o, char *base, size_t i)
 
 int writes_by_all(const struct oracle *o, char *base)
 {
-	int rc = 0;
-
-	for (unsigned int w = 0; !rc && w < witness_count(o->t); w++) {
-		for (size_t i = 0; !rc && i < o->picks; i++)
-			rc = witness_store(o->t, w, word_at(o, base, i), oracle_stamp(o, i));
-	}
-	return rc;
+	oracle_write(o, base);
+	return oracle_store(o, base);
 }
 
 /* Who stores to pick i: over the rounds everybody to each. */

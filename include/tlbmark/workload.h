@@ -210,7 +210,7 @@ void tm_publish(struct tm_thread *t, const void *start, size_t bytes, size_t str
 
 /*
  * The oracle's tools, for verify() only. The responder (0 .. responders - 1)
- * makes one access of 8 bytes in user mode and answers; begun after the
+ * makes accesses of 8 bytes in user mode and answers; begun after the
  * caller's earlier stores and system calls (release / acquire), so a
  * translation that was flushed before must not be used. In between it spins
  * and keeps its TLB.
@@ -218,6 +218,25 @@ void tm_publish(struct tm_thread *t, const void *start, size_t bytes, size_t str
  * 0, or -EFAULT where the access raised SIGSEGV or SIGBUS. tm_self_*: the
  * same on the calling CPU.
  */
+struct tm_access {
+	void *address;
+	bool store;
+	uint64_t value; /* to be stored, or what was read */
+	int error;	/* 0 or -EFAULT; set by the responder */
+};
+
+enum { TM_ACCESSES_MAX = 8 };
+
+/*
+ * All responders at once make these accesses, 1 .. TM_ACCESSES_MAX, each of them all
+ * and in this order: so they look soon after the operation, however many they
+ * are. 0, or -ETIMEDOUT where one did not answer. tm_accessed(): what came of
+ * them on that responder, an array as long, until its next access.
+ */
+int tm_access_all(struct tm_thread *t, const struct tm_access *accesses, unsigned int count);
+const struct tm_access *tm_accessed(struct tm_thread *t, unsigned int responder);
+
+/* One responder, one access. */
 int tm_peek(struct tm_thread *t, unsigned int responder, const void *address, uint64_t *value);
 int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t value);
 int tm_self_peek(const void *address, uint64_t *value);

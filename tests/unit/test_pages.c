@@ -103,19 +103,31 @@ unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder)
 	return 10 + responder;
 }
 
-int tm_peek(struct tm_thread *t, unsigned int responder, const void *address, uint64_t *value)
+static struct tm_access accessed[2][TM_ACCESSES_MAX];
+
+int tm_access_all(struct tm_thread *t, const struct tm_access *accesses, unsigned int count)
 {
-	assert_true(responder < t->cell->responders);
-	if (responder != stale_responder)
-		return look(address, value);
-	*value = 4711;
+	assert_in_range(count, 1, TM_ACCESSES_MAX);
+	assert_in_range(t->cell->responders, 1, 2);
+	for (unsigned int r = 0; r < t->cell->responders; r++) {
+		memcpy(accessed[r], accesses, count * sizeof(*accesses));
+		for (unsigned int i = 0; i < count; i++) {
+			struct tm_access *a = &accessed[r][i];
+
+			if (r != stale_responder)
+				a->error = a->store ? put(a->address, a->value)
+						    : look(a->address, &a->value);
+			else if (!a->store)
+				a->value = 4711;
+		}
+	}
 	return 0;
 }
 
-int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t value)
+const struct tm_access *tm_accessed(struct tm_thread *t, unsigned int responder)
 {
 	assert_true(responder < t->cell->responders);
-	return responder == stale_responder ? 0 : put(address, value);
+	return accessed[responder];
 }
 
 int tm_self_peek(const void *address, uint64_t *value)
