@@ -18,16 +18,21 @@
 enum {
 	WHY = 512,
 	SELF_SHARE = 7,		/* of 8 parts of the time, for self-checking workloads, */
-	SHARES = 8,		/* once every workload had its first bout; */
-	SELF_EVERY = 4,		/* until then each so manieth bout, the first one too */
+	SHARES = 8,		/* once the opening is over; */
+	SELF_EVERY = 8,		/* until then each so manieth bout, the first one too */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up */
 };
 #define PATIENT_NS 600000000000ull /* shorter, and workloads that wait are left out */
-#define FIRST_BOUT_NS 60000000ull  /* until each had one: a look at everything soon */
+/*
+ * At first everything is looked at, as often as there is time: who tries a patch
+ * wants to know soon, and each visit of a workload draws but one kind of page.
+ */
+#define OPENING_NS 12000000000ull
+#define OPENING_BOUT_NS 30000000ull
+#define OPENING_SELF_BOUT_NS 200000000ull
 #define BOUT_NS 300000000ull
 #define SELF_BOUT_NS 1000000000ull
-#define FIRST_SELF_BOUT_NS 300000000ull
 
 struct stress {
 	const struct tm_stress_options *o;
@@ -41,7 +46,7 @@ struct stress {
 	size_t *deck, dealt; /* paths that are not self-checking, shuffled; the next one */
 	size_t deck_count, self_next, self_count;
 	unsigned int *in_a_row; /* failures, of each path */
-	bool swept;		/* each of the deck had its bout */
+	bool opened;		/* each of the deck had a bout, and the opening is over */
 	uint64_t random, start_ns, end_ns, self_ns, deck_ns;
 	uint64_t shootdowns_before;
 	bool live;
@@ -146,31 +151,32 @@ static size_t next_self(struct stress *s)
 	}
 }
 
+static uint64_t now_ns(const struct stress *s)
+{
+	return tm_monotonic_ns() - s->start_ns;
+}
+
 /* Whose turn it is: an index of out->paths. */
 static size_t next_path(struct stress *s)
 {
 	bool self = s->self_count &&
-		    (!s->deck_count || (!s->swept && !(s->out->bouts % SELF_EVERY)) ||
-		     (s->swept && s->self_ns * (SHARES - SELF_SHARE) < s->deck_ns * SELF_SHARE));
+		    (!s->deck_count || (!s->opened && !(s->out->bouts % SELF_EVERY)) ||
+		     (s->opened && s->self_ns * (SHARES - SELF_SHARE) < s->deck_ns * SELF_SHARE));
 
 	if (self)
 		return next_self(s);
 	if (s->dealt == s->deck_count) {
-		/* Once the sweep is over it counts no longer: it was none of the mixture. */
-		if (!s->swept)
+		/* What the opening took is none of the mixture. */
+		if (!s->opened && now_ns(s) > OPENING_NS) {
 			s->deck_ns = s->self_ns = 0;
-		s->swept = true;
+			s->opened = true;
+		}
 		shuffle(s);
 	}
 	return s->deck[s->dealt++];
 }
 
 /* ---- bouts ---- */
-
-static uint64_t now_ns(const struct stress *s)
-{
-	return tm_monotonic_ns() - s->start_ns;
-}
 
 static void tell(struct stress *s, const struct tm_cell *c)
 {
@@ -242,9 +248,9 @@ static uint64_t length_of(const struct stress *s, const struct tm_workload *w)
 	uint64_t left = s->end_ns > now_ns(s) ? s->end_ns - now_ns(s) : 1, wanted_ns;
 
 	if (w->self_checking)
-		wanted_ns = s->swept || !s->deck_count ? SELF_BOUT_NS : FIRST_SELF_BOUT_NS;
+		wanted_ns = s->opened || !s->deck_count ? SELF_BOUT_NS : OPENING_SELF_BOUT_NS;
 	else
-		wanted_ns = s->swept ? BOUT_NS : FIRST_BOUT_NS;
+		wanted_ns = s->opened ? BOUT_NS : OPENING_BOUT_NS;
 	return wanted_ns < left ? wanted_ns : left;
 }
 
@@ -257,7 +263,8 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 	struct tm_cell cell;
 	int rc;
 
-	rc = tm_stress_draw(s->topo, w, s->o->seed, ++s->out->bouts, &cell, p->skip_why,
+	s->out->bouts++;
+	rc = tm_stress_draw(s->topo, w, s->o->seed, p->visits++, &cell, p->skip_why,
 			    sizeof(p->skip_why));
 	if (!rc && w->knobs && w->knobs(&cell.args, s->state)) {
 		snprintf(p->skip_why, sizeof(p->skip_why), "%s", tm_sysstate_why(s->state));

@@ -36,6 +36,7 @@ enum { TM_STRESS_VIOLATIONS = 64 }; /* that are told one by one */
 
 struct tm_stress_path {
 	const struct tm_workload *workload;
+	uint64_t visits; /* bouts that were drawn: */
 	uint64_t bouts, skipped, failed;
 	uint64_t operations; /* timed ones, of a self-checking workload */
 	uint64_t calls;	     /* of verify() */
@@ -73,12 +74,12 @@ int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *o
 void tm_stress_free(struct tm_stress_outcome *out);
 
 /*
- * The cell of bout number `bout`: values, CPUs and states of this workload, the
+ * The cell of this workload's visit number `visit` (0 ..): values, CPUs and states, the
  * same for the same seed, workload, number and machine. Free its placement. 0, or
  * -ENOTSUP with the reason in why; -ENOMEM.
  */
 int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint64_t seed,
-		   uint64_t bout, struct tm_cell *cell, char *why, size_t why_size);
+		   uint64_t visit, struct tm_cell *cell, char *why, size_t why_size);
 
 /* The table and the verdict for people, and as JSON (NULL: out of memory). */
 void tm_stress_print(FILE *f, const struct tm_stress_options *o,

@@ -11,103 +11,178 @@
 enum {
 	TRIES = 16,	   /* values drawn again that do not go together */
 	USUAL_MAX = 64,	   /* a number is up to this three times in four, */
-	UNUSUAL_MAX = 512, /* and else up to this: what is large takes long */
+	UNUSUAL_MAX = 512, /* and else up to this: what is large takes long, */
+	HUGE_MAX = 4,	   /* and huge pages are: three times in four */
+	EARLY = 8,	   /* so many visits have few CPUs: every path is to be seen soon */
 };
 
+/* What one visit of a workload is drawn from. */
+struct draw {
+	uint64_t random; /* of this visit alone */
+	uint64_t seed;	 /* of all visits of this workload */
+	uint64_t visit;
+	bool early, often;
+};
+
+/*
+ * The visit's value of n, where every n visits go through all of them, in an
+ * order that is another each time: what is wrong with one kind of page is found
+ * with the n-th visit, not when chance wants it.
+ */
+static size_t in_turn(const struct draw *d, uint64_t which, size_t n)
+{
+	uint64_t random = d->seed ^ (which + 1) * 0x9fb21c651e98df25ull ^
+			  (d->visit / n + 1) * 0xd1342543de82ef95ull;
+	size_t left = (size_t)(d->visit % n), at = 0, *order = calloc(n, sizeof(*order));
+
+	if (!order)
+		return left;
+	/* Fisher-Yates, as far as it is needed. */
+	for (size_t i = 0; i < n; i++)
+		order[i] = i;
+	for (size_t i = 0; i <= left; i++) {
+		size_t j = i + (size_t)(tm_next_random(&random) % (n - i)), card = order[i];
+
+		order[i] = order[j];
+		order[j] = card;
+		at = order[i];
+	}
+	free(order);
+	return at;
+}
+
+static bool has_huge_pages(const struct tm_cell_args *a)
+{
+	const struct tm_param *p = a->workload->params;
+
+	for (unsigned int i = 0; p && p[i].name; i++) {
+		const char *name = p[i].kind == TM_PARAM_CHOICE ? p[i].choices[a->values[i]] : "";
+
+		if (!strcmp(name, "thp") || !strcmp(name, "hugetlb"))
+			return true;
+	}
+	return false;
+}
+
 /* One of the values that a full plan would sweep. */
-static int draw_number(const struct tm_param *p, uint64_t *random, uint64_t *out, char *why,
-		       size_t why_size)
+static int draw_number(const struct tm_param *p, struct draw *d, bool huge, uint64_t *out,
+		       char *why, size_t why_size)
 {
 	const char *list = p->full ? p->full : p->plan ? p->plan : p->def;
-	uint64_t most = tm_next_random(random) % 4 ? USUAL_MAX : UNUSUAL_MAX, *values;
+	uint64_t most = d->often ? USUAL_MAX : UNUSUAL_MAX, *values;
 	size_t count, fit = 0;
 	int rc = tm_list_parse(p, list, &values, &count, why, why_size);
 
 	if (rc)
 		return rc;
+	if (huge && !strcmp(p->unit, "pages"))
+		most = d->often ? HUGE_MAX : USUAL_MAX;
 	for (size_t i = 0; i < count; i++) {
 		if (values[i] <= most)
 			values[fit++] = values[i];
 	}
 	fit = fit ? fit : count;
-	*out = fit ? values[tm_next_random(random) % fit] : 0;
+	*out = fit ? values[tm_next_random(&d->random) % fit] : 0;
 	free(values);
 	return 0;
 }
 
-static int draw_values(struct tm_cell_args *a, uint64_t *random, bool by_default, char *why,
-		       size_t why_size)
+/* The choices by turns, unless those do not go together; and the numbers, which follow them. */
+static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *why, size_t why_size)
 {
 	const struct tm_param *p = a->workload->params;
+	bool by_default = try == TRIES;
 	int rc = 0;
 
 	for (unsigned int i = 0; p && p[i].name && !rc; i++) {
+		bool in_order = !try || (try < TRIES / 2 && tm_next_random(&d->random) % 2);
 		uint64_t *values;
-		size_t count;
+		size_t count, at;
 
-		if (!by_default && p[i].kind == TM_PARAM_UINT) {
-			rc = draw_number(&p[i], random, &a->values[i], why, why_size);
+		if (!by_default && p[i].kind == TM_PARAM_UINT)
 			continue;
-		}
 		rc = tm_list_parse(&p[i], by_default ? p[i].def : "all", &values, &count, why,
 				   why_size);
 		if (rc)
 			break;
-		a->values[i] = values[tm_next_random(random) % count];
+		at = in_order ? in_turn(d, i, count) : (size_t)(tm_next_random(&d->random) % count);
+		a->values[i] = values[at];
 		free(values);
+	}
+	d->often = d->early ? d->visit % 4 != 3 : tm_next_random(&d->random) % 4;
+	for (unsigned int i = 0; !by_default && p && p[i].name && !rc; i++) {
+		if (p[i].kind == TM_PARAM_UINT)
+			rc = draw_number(&p[i], d, has_huge_pages(a), &a->values[i], why, why_size);
 	}
 	return rc;
 }
 
-static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, uint64_t *random,
+static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, struct draw *d,
 		      struct tm_place_request *place)
 {
 	/* spin twice: it is where a missing flush shows best */
 	static const enum tm_state states[] = {TM_STATE_SPIN, TM_STATE_SPIN, TM_STATE_TOUCH,
 					       TM_STATE_KERNEL, TM_STATE_IDLE};
+	enum { STATES = sizeof(states) / sizeof(states[0]) };
 	unsigned int found = tm_topo_cpus(topo), cpus = found ? found : 1, others = cpus - 1;
 	bool all = c->args.workload->all_initiate;
-	uint64_t how = tm_next_random(random) % 4;
+	uint64_t how = d->early ? d->visit % 4 : tm_next_random(&d->random) % 4;
 
 	/*
-	 * Two CPUs as often as more: where a hypervisor or an emulator has fewer
-	 * real ones, many wait for each other, and little is done.
+	 * Two CPUs as often as more, and at first more often: where a hypervisor or
+	 * an emulator has fewer real ones, many wait for each other, and little is
+	 * done.
 	 */
+	if (d->early)
+		how = how == 3 ? 2 : 0;
 	c->args.initiators = !all ? 1 : how < 2 && cpus > 2 ? 2 : cpus;
 	c->args.responders = all || !others ? 0
 			     : how < 2	    ? 1
 			     : how == 2	    ? others
-					    : 1 + (unsigned int)(tm_next_random(random) % others);
-	c->state = c->args.responders ? states[tm_next_random(random) % 5] : TM_STATE_NONE;
+					: 1 + (unsigned int)(tm_next_random(&d->random) % others);
+	c->state = !c->args.responders ? TM_STATE_NONE
+		   : d->visit	       ? states[in_turn(d, TM_MAX_PARAMS, STATES)]
+				       : TM_STATE_SPIN;
 	*place = (struct tm_place_request){
 		.initiators = c->args.initiators,
 		.responders = c->args.responders,
 		.distance = TM_DISTANCE_ANY,
-		.order = tm_next_random(random) % 2 ? TM_ORDER_SPREAD : TM_ORDER_COMPACT,
+		.order = tm_next_random(&d->random) % 2 ? TM_ORDER_SPREAD : TM_ORDER_COMPACT,
 		.initiator_cpu =
-			(int)tm_topo_cpu(topo, (unsigned int)(tm_next_random(random) % cpus)),
+			(int)tm_topo_cpu(topo, (unsigned int)(tm_next_random(&d->random) % cpus)),
 		.memory_node = -1,
 	};
 }
 
-int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint64_t seed,
-		   uint64_t bout, struct tm_cell *cell, char *why, size_t why_size)
+/* FNV-1a: another stream for each workload. */
+static uint64_t hash(const char *name)
 {
-	uint64_t random = seed ^ (bout * 0xd1342543de82ef95ull); /* one stream a bout */
+	uint64_t h = 0xcbf29ce484222325ull;
+
+	while (*name)
+		h = (h ^ (unsigned char)*name++) * 0x100000001b3ull;
+	return h;
+}
+
+int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint64_t seed,
+		   uint64_t visit, struct tm_cell *cell, char *why, size_t why_size)
+{
+	struct draw d = {.seed = seed ^ hash(w->name), .visit = visit, .early = visit < EARLY};
 	struct tm_place_request place;
 	int rc = -ENOTSUP;
 
+	d.random = d.seed ^ (visit + 1) * 0xd1342543de82ef95ull;
 	memset(cell, 0, sizeof(*cell));
 	cell->args.workload = w;
 	cell->args.memory_node = -1;
 	cell->verify = true;
 	cell->verify_only = !w->self_checking;
-	draw_cpus(topo, cell, &random, &place);
+	draw_cpus(topo, cell, &d, &place);
 	for (int i = 0; rc == -ENOTSUP && i <= TRIES; i++) {
-		rc = draw_values(&cell->args, &random, i == TRIES, why, why_size);
+		rc = draw_values(&cell->args, &d, i, why, why_size);
 		if (!rc && w->probe_cell)
 			rc = w->probe_cell(&cell->args, why, why_size);
 	}
-	cell->args.seed = tm_next_random(&random);
+	cell->args.seed = tm_next_random(&d.random);
 	return rc ? rc : tm_place(topo, &place, &cell->placement, why, why_size);
 }

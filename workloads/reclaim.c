@@ -181,6 +181,7 @@ static int enter(struct tm_thread *t, struct state *s)
 {
 	bool old = is_version_1(memory_groups()), now = t->cell->values[HOW] == HOW_RECLAIM;
 	const char *ask = old ? "memory.limit_in_bytes" : now ? "memory.reclaim" : "memory.high";
+	bool file = backing_of(t->cell) == PAGES_FILE;
 	int rc = write_file("cgroup.procs", "0");
 
 	if (rc)
@@ -189,8 +190,10 @@ static int enter(struct tm_thread *t, struct state *s)
 	if (old)
 		write_file("memory.oom_control", "1");
 	/* Pages of a file are meant then, and none of what else the process has. */
-	if (backing_of(t->cell) == PAGES_FILE)
-		write_file(old ? "memory.swappiness" : "memory.swap.max", "0");
+	if (old)
+		write_file("memory.swappiness", file ? "0" : "60");
+	else
+		write_file("memory.swap.max", file ? "0" : "max");
 	s->relative = now;
 	s->unlimited = old ? "-1" : "max";
 	s->usage = open_file(old ? "memory.usage_in_bytes" : "memory.current", O_RDONLY);
@@ -351,6 +354,7 @@ const struct tm_workload tm_workload_reclaim = {
 	.needs = TM_NEEDS_ROOT,
 	.gate = TM_GATE_EVERY,
 	.switches = true, /* reclaim waits for others, and yields */
+	.patient = true,  /* sixteen times, and 100 ms each, where too little can go */
 	.params = params,
 	.counters = counters,
 	.probe = probe,

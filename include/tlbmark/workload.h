@@ -316,7 +316,7 @@ struct tm_workload {
 	 * runs measure it instead of calling verify() again and again.
 	 */
 	bool self_checking;
-	/* verify() waits for a thread of the kernel's, up to minutes: short stress runs leave it out. */
+	/* verify() waits for the kernel, up to minutes: short stress runs leave it out. */
 	bool patient;
 	const char *state;	       /* of the responders where --state says none; NULL: spin */
 	const struct tm_param *params; /* ends with a NULL name; may be NULL */

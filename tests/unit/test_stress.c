@@ -43,6 +43,7 @@ static const struct tm_param params[] = {
 	{.name = NULL},
 };
 static const struct tm_workload path = {.name = "path", .params = params, .probe_cell = refuse_33};
+static const struct tm_workload any = {.name = "any", .params = params};
 static const struct tm_workload never = {
 	.name = "never", .params = params, .probe_cell = refuse_all};
 static const struct tm_workload itself = {
@@ -66,12 +67,12 @@ static void draws_all_and_the_same(void **state)
 	char why[256];
 
 	(void)state;
-	for (uint64_t bout = 1; bout <= BOUTS; bout++) {
+	for (uint64_t visit = 0; visit < BOUTS; visit++) {
 		struct tm_cell c, again, other;
 
-		assert_int_equal(tm_stress_draw(t, &path, 7, bout, &c, why, sizeof(why)), 0);
-		assert_int_equal(tm_stress_draw(t, &path, 7, bout, &again, why, sizeof(why)), 0);
-		assert_int_equal(tm_stress_draw(t, &path, 8, bout, &other, why, sizeof(why)), 0);
+		assert_int_equal(tm_stress_draw(t, &path, 7, visit, &c, why, sizeof(why)), 0);
+		assert_int_equal(tm_stress_draw(t, &path, 7, visit, &again, why, sizeof(why)), 0);
+		assert_int_equal(tm_stress_draw(t, &path, 8, visit, &other, why, sizeof(why)), 0);
 		assert_memory_equal(&c.args, &again.args, sizeof(c.args));
 		assert_int_equal(c.state, again.state);
 		assert_int_equal(c.placement.initiator_cpu[0], again.placement.initiator_cpu[0]);
@@ -113,10 +114,10 @@ static void two_or_all_cpus_initiate(void **state)
 	char why[256];
 
 	(void)state;
-	for (uint64_t bout = 1; bout <= BOUTS; bout++) {
+	for (uint64_t visit = 0; visit < BOUTS; visit++) {
 		struct tm_cell c;
 
-		assert_int_equal(tm_stress_draw(t, &itself, 7, bout, &c, why, sizeof(why)), 0);
+		assert_int_equal(tm_stress_draw(t, &itself, 7, visit, &c, why, sizeof(why)), 0);
 		assert_int_equal(c.args.responders, 0);
 		assert_int_equal(c.state, TM_STATE_NONE);
 		assert_false(c.verify_only);
@@ -125,6 +126,64 @@ static void two_or_all_cpus_initiate(void **state)
 	}
 	assert_int_equal(initiators[2] + initiators[8], BOUTS);
 	assert_in_range(initiators[2], 2 * BOUTS / 5, 3 * BOUTS / 5);
+	tm_topo_free(t);
+}
+
+/* Every three visits have all three kinds, and huge pages are few. */
+static void kinds_take_turns(void **state)
+{
+	struct tm_topo *t = machine();
+	unsigned int orders[27] = {0}, different = 0, huge = 0, many = 0;
+	char why[256];
+
+	(void)state;
+	for (uint64_t turn = 0; turn < BOUTS / 3; turn++) {
+		unsigned int seen = 0, order = 0;
+
+		for (uint64_t visit = 3 * turn; visit < 3 * turn + 3; visit++) {
+			struct tm_cell c;
+
+			assert_int_equal(tm_stress_draw(t, &any, 7, visit, &c, why, sizeof(why)),
+					 0);
+			seen |= 1u << c.args.values[1];
+			order = 3 * order + (unsigned int)c.args.values[1];
+			assert_true(!c.args.values[1] || c.args.values[0] <= 64);
+			huge += c.args.values[1] != 0;
+			many += c.args.values[1] != 0 && c.args.values[0] > 4;
+			tm_placement_free(&c.placement);
+		}
+		assert_int_equal(seen, 7);
+		orders[order]++;
+	}
+	assert_true(many && many * 5 < huge);
+	for (int i = 0; i < 27; i++)
+		different += orders[i] > 0;
+	assert_int_equal(different, 6);
+	tm_topo_free(t);
+}
+
+/* Another workload's visits are others, though the seed is one. */
+static void workloads_differ(void **state)
+{
+	struct tm_topo *t = machine();
+	unsigned int differ = 0, crowded = 0;
+	char why[256];
+
+	(void)state;
+	for (uint64_t visit = 0; visit < 8; visit++) {
+		struct tm_cell c, other;
+
+		assert_int_equal(tm_stress_draw(t, &any, 7, visit, &c, why, sizeof(why)), 0);
+		assert_int_equal(tm_stress_draw(t, &path, 7, visit, &other, why, sizeof(why)), 0);
+		differ += c.args.seed != other.args.seed;
+		/* The first ones leave the emulator's CPUs alone. */
+		crowded += c.args.responders > 1;
+		assert_true(visit || c.state == TM_STATE_SPIN);
+		tm_placement_free(&c.placement);
+		tm_placement_free(&other.placement);
+	}
+	assert_int_equal(differ, 8);
+	assert_int_equal(crowded, 2);
 	tm_topo_free(t);
 }
 
@@ -146,6 +205,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(draws_all_and_the_same),
 		cmocka_unit_test(two_or_all_cpus_initiate),
+		cmocka_unit_test(kinds_take_turns),
+		cmocka_unit_test(workloads_differ),
 		cmocka_unit_test(says_what_is_never_drawn),
 	};
 
