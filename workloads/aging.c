@@ -14,8 +14,11 @@ int aging_check(char *why, size_t why_size)
 {
 	static char here[1];
 
-	/* This page is mapped and was just read: 0 is the answer of a kernel that cannot tell. */
-	(void)*(volatile char *)here;
+	/*
+	 * This page is mapped and was just used: 0 is the answer of a kernel that
+	 * cannot tell. Written to, since the page of zeros counts for nobody.
+	 */
+	*(volatile char *)here = 1;
 	if (pages_smaps_bytes(here, 1, "Referenced"))
 		return 0;
 	snprintf(why, why_size,

@@ -6,7 +6,8 @@
  * in move_page_tables(): one by one in move_ptes(), which flushes once for
  * each page table that it empties, or, between addresses that are aligned to a
  * PMD (--kind 4k-pmd), a whole table at a time in move_normal_pmd(), and huge
- * pages in move_huge_pmd(), with a flush each. With --how dontunmap the old
+ * pages in move_huge_pmd(), with a flush each; hugetlb pages (Linux 5.16) in
+ * move_hugetlb_page_tables(), which flushes them all together. With --how dontunmap the old
  * mapping stays, empty. --how shrink is a munmap() of the end, flushed in
  * tlb_finish_mmu().
  *
@@ -15,6 +16,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
 #include <tlbmark/workload.h>
@@ -27,17 +29,17 @@
 #endif
 
 enum { PAGES, KIND, HOW };
-enum { KIND_4K, KIND_4K_PMD, KIND_THP };
+enum { KIND_4K, KIND_4K_PMD, KIND_THP, KIND_HUGETLB };
 enum { HOW_MOVE, HOW_SHRINK, HOW_DONTUNMAP };
 
-static const char *const kinds[] = {"4k", "4k-pmd", "thp", NULL};
+static const char *const kinds[] = {"4k", "4k-pmd", "thp", "hugetlb", NULL};
 static const char *const hows[] = {"move", "shrink", "dontunmap", NULL};
 
 static const struct tm_param mremap_params[] = {
 	[PAGES] = PAGES_PARAM("1", "1,8,32..34,512,4096,262144"),
 	[KIND] = PAGES_CHOICE_PARAM(
 		"kind", "base pages off any PMD's begin, base pages at one, or huge pages", kinds,
-		"4k", "4k,4k-pmd,thp"),
+		"4k", "4k,4k-pmd,thp,hugetlb"),
 	[HOW] = PAGES_CHOICE_PARAM("how", "move, cut off the end, or move and leave a mapping",
 				   hows, "move", "move,shrink,dontunmap"),
 	{.name = NULL},
@@ -45,7 +47,9 @@ static const struct tm_param mremap_params[] = {
 
 static enum pages_kind kind_of(const struct tm_cell_args *c)
 {
-	return c->values[KIND] == KIND_THP ? PAGES_THP : PAGES_4K;
+	return c->values[KIND] == KIND_HUGETLB ? PAGES_HUGETLB
+	       : c->values[KIND] == KIND_THP   ? PAGES_THP
+					       : PAGES_4K;
 }
 
 /* One page stays when the end is cut off. */
@@ -56,7 +60,18 @@ static uint64_t kept(const struct tm_cell_args *c)
 
 static int mremap_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
+	if (c->values[KIND] == KIND_HUGETLB && c->values[HOW] != HOW_MOVE) {
+		snprintf(
+			why, why_size,
+			"hugetlb mappings neither grow again nor leave one behind: use --how move");
+		return -ENOTSUP;
+	}
 	return pages_check(c, kind_of(c), PAGES_ANON, c->values[PAGES] + kept(c), why, why_size);
+}
+
+static int mremap_knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
+{
+	return pages_knobs(c, kind_of(c), PAGES_ANON, c->values[PAGES] + kept(c), s);
 }
 
 static int mremap_prepare(struct tm_thread *t, void *state)
@@ -200,6 +215,7 @@ const struct tm_workload tm_workload_mremap = {
 	.gate = TM_GATE_EVERY,
 	.params = mremap_params,
 	.probe_cell = mremap_probe_cell,
+	.knobs = mremap_knobs,
 	.setup = pages_set_new,
 	.prepare = mremap_prepare,
 	.operate = mremap_operate,
