@@ -17,20 +17,21 @@
 
 enum {
 	WHY = 512,
-	SELF_SHARE = 7,		/* of 8 parts of the time, for self-checking workloads, */
-	SHARES = 8,		/* once the opening is over; */
-	SELF_EVERY = 8,		/* until then each so manieth bout, the first one too */
+	SHARES = 8,		/* of the time: of them have self-checking workloads */
+	SELF_SHARE = 7,		/* so many, */
+	OPENING_SELF_SHARE = 1, /* and so many while the opening lasts */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
-	FAILURES_MAX = 8,	/* in a row: then a workload is given up */
+	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
+	NOTHING = 4,		/* that it checked nothing counts as so many */
 };
 #define PATIENT_NS 600000000000ull /* shorter, and workloads that wait are left out */
 /*
  * At first everything is looked at, as often as there is time: who tries a patch
  * wants to know soon, and each visit of a workload draws but one kind of page.
  */
-#define OPENING_NS 12000000000ull
-#define OPENING_BOUT_NS 30000000ull
-#define OPENING_SELF_BOUT_NS 200000000ull
+#define OPENING_NS 15000000000ull
+#define OPENING_BOUT_NS 10000000ull
+#define OPENING_SELF_BOUT_NS 100000000ull
 #define BOUT_NS 300000000ull
 #define SELF_BOUT_NS 1000000000ull
 
@@ -43,10 +44,11 @@ struct stress {
 	struct tm_probe *probe;
 	struct tm_result *result;
 	struct tm_background *load;
-	size_t *deck, dealt; /* paths that are not self-checking, shuffled; the next one */
+	size_t *deck; /* paths that are not self-checking, in the order of their first bouts */
 	size_t deck_count, self_next, self_count;
+	uint64_t *had_ns;	/* of each path: its time, divided by its weight */
 	unsigned int *in_a_row; /* failures, of each path */
-	bool opened;		/* each of the deck had a bout, and the opening is over */
+	bool opened;		/* the opening is over */
 	uint64_t random, start_ns, end_ns, self_ns, deck_ns;
 	uint64_t shootdowns_before;
 	bool live;
@@ -97,8 +99,9 @@ static int choose_paths(struct stress *s)
 	s->out->paths = calloc(n + 1, sizeof(*s->out->paths));
 	s->out->told = calloc(TM_STRESS_VIOLATIONS, sizeof(*s->out->told));
 	s->deck = calloc(n + 1, sizeof(*s->deck));
+	s->had_ns = calloc(n + 1, sizeof(*s->had_ns));
 	s->in_a_row = calloc(n + 1, sizeof(*s->in_a_row));
-	if (!s->out->paths || !s->out->told || !s->deck || !s->in_a_row) {
+	if (!s->out->paths || !s->out->told || !s->deck || !s->had_ns || !s->in_a_row) {
 		tm_error("out of memory");
 		return TM_EXIT_CANNOT;
 	}
@@ -138,7 +141,18 @@ static void shuffle(struct stress *s)
 		s->deck[i - 1] = s->deck[j];
 		s->deck[j] = card;
 	}
-	s->dealt = 0;
+}
+
+/* What there is to choose from: who has more kinds and ways is to be seen more often. */
+static uint64_t weight_of(const struct tm_workload *w)
+{
+	uint64_t weight = 1;
+
+	for (const struct tm_param *p = w->params; p && p->name; p++) {
+		for (unsigned int i = 1; p->kind == TM_PARAM_CHOICE && p->choices[i]; i++)
+			weight++;
+	}
+	return weight;
 }
 
 static size_t next_self(struct stress *s)
@@ -156,24 +170,33 @@ static uint64_t now_ns(const struct stress *s)
 	return tm_monotonic_ns() - s->start_ns;
 }
 
+/* Who had the least time for what it has to show. */
+static size_t next_checked(const struct stress *s)
+{
+	size_t least = 0;
+
+	for (size_t i = 1; i < s->deck_count; i++) {
+		if (s->had_ns[s->deck[i]] < s->had_ns[s->deck[least]])
+			least = i;
+	}
+	return s->deck[least];
+}
+
 /* Whose turn it is: an index of out->paths. */
 static size_t next_path(struct stress *s)
 {
-	bool self = s->self_count &&
-		    (!s->deck_count || (!s->opened && !(s->out->bouts % SELF_EVERY)) ||
-		     (s->opened && s->self_ns * (SHARES - SELF_SHARE) < s->deck_ns * SELF_SHARE));
+	uint64_t share;
 
-	if (self)
-		return next_self(s);
-	if (s->dealt == s->deck_count) {
+	if (!s->opened && now_ns(s) > OPENING_NS) {
 		/* What the opening took is none of the mixture. */
-		if (!s->opened && now_ns(s) > OPENING_NS) {
-			s->deck_ns = s->self_ns = 0;
-			s->opened = true;
-		}
-		shuffle(s);
+		s->deck_ns = s->self_ns = 0;
+		s->opened = true;
 	}
-	return s->deck[s->dealt++];
+	share = s->opened ? SELF_SHARE : OPENING_SELF_SHARE;
+	if (!s->deck_count ||
+	    (s->self_count && s->self_ns * (SHARES - share) <= s->deck_ns * share))
+		return next_self(s);
+	return next_checked(s);
 }
 
 /* ---- bouts ---- */
@@ -228,7 +251,7 @@ static void account(struct stress *s, struct tm_stress_path *p, const struct tm_
 	if (!r->error) {
 		/* Else it would look as if it had been checked. */
 		p->skipped++;
-		++*in_a_row;
+		*in_a_row += NOTHING;
 		snprintf(p->skip_why, sizeof(p->skip_why), "its oracle has nothing to check here");
 		return;
 	}
@@ -281,6 +304,7 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 	}
 	tm_placement_free(&cell.placement);
 	*(w->self_checking ? &s->self_ns : &s->deck_ns) += now_ns(s) - begin;
+	s->had_ns[p - s->out->paths] += (now_ns(s) - begin) / weight_of(w) + 1;
 	return rc == -EINTR ? rc : 0;
 }
 
@@ -302,7 +326,6 @@ static void give_up(struct stress *s, size_t path)
 			continue;
 		memmove(&s->deck[i], &s->deck[i + 1], (s->deck_count - i - 1) * sizeof(*s->deck));
 		s->deck_count--;
-		s->dealt -= s->dealt > i;
 		return;
 	}
 }
@@ -440,6 +463,7 @@ int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *o
 	tm_topo_free(s.topo);
 	tm_sysstate_close(s.state);
 	free(s.deck);
+	free(s.had_ns);
 	free(s.in_a_row);
 	tm_signals_release();
 	return stuck && !status ? TM_EXIT_CANNOT : status;

@@ -13,7 +13,7 @@ enum {
 	USUAL_MAX = 64,	   /* a number is up to this three times in four, */
 	UNUSUAL_MAX = 512, /* and else up to this: what is large takes long, */
 	HUGE_MAX = 4,	   /* and huge pages are: three times in four */
-	EARLY = 8,	   /* so many visits have few CPUs: every path is to be seen soon */
+	EARLY = 8,	   /* so many visits are small: every path is to be seen soon */
 };
 
 /* What one visit of a workload is drawn from. */
@@ -109,7 +109,7 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 		a->values[i] = values[at];
 		free(values);
 	}
-	d->often = d->early ? d->visit % 4 != 3 : tm_next_random(&d->random) % 4;
+	d->often = d->early || tm_next_random(&d->random) % 4;
 	for (unsigned int i = 0; !by_default && p && p[i].name && !rc; i++) {
 		if (p[i].kind == TM_PARAM_UINT)
 			rc = draw_number(&p[i], d, has_huge_pages(a), &a->values[i], why, why_size);
@@ -126,23 +126,22 @@ static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, struct draw
 	enum { STATES = sizeof(states) / sizeof(states[0]) };
 	unsigned int found = tm_topo_cpus(topo), cpus = found ? found : 1, others = cpus - 1;
 	bool all = c->args.workload->all_initiate;
-	uint64_t how = d->early ? d->visit % 4 : tm_next_random(&d->random) % 4;
+	enum tm_state state = d->visit ? states[in_turn(d, TM_MAX_PARAMS, STATES)] : TM_STATE_SPIN;
+	uint64_t how = tm_next_random(&d->random) % 4;
 
 	/*
-	 * Two CPUs as often as more, and at first more often: where a hypervisor or
-	 * an emulator has fewer real ones, many wait for each other, and little is
-	 * done.
+	 * Two CPUs as often as more, and at first more only if they sleep: where a
+	 * hypervisor or an emulator has fewer real ones, many wait for each other,
+	 * and little is done.
 	 */
-	if (d->early)
-		how = how == 3 ? 2 : 0;
+	if (d->early && (all || state != TM_STATE_IDLE))
+		how = 0;
 	c->args.initiators = !all ? 1 : how < 2 && cpus > 2 ? 2 : cpus;
 	c->args.responders = all || !others ? 0
 			     : how < 2	    ? 1
 			     : how == 2	    ? others
 					: 1 + (unsigned int)(tm_next_random(&d->random) % others);
-	c->state = !c->args.responders ? TM_STATE_NONE
-		   : d->visit	       ? states[in_turn(d, TM_MAX_PARAMS, STATES)]
-				       : TM_STATE_SPIN;
+	c->state = c->args.responders ? state : TM_STATE_NONE;
 	*place = (struct tm_place_request){
 		.initiators = c->args.initiators,
 		.responders = c->args.responders,
