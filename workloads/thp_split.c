@@ -13,12 +13,16 @@
  * interrupt a responder more than once an operation, and the split into
  * delivery, stolen and return does not hold for them.
  *
+ * Shared pages (--backing shared) are not mapped by base pages then, but not at
+ * all; pmdp_huge_clear_flush() flushes.
+ *
  * It does not measure making huge pages, which is done for several at once
  * between operations, nor the splits that reclaim does by itself.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -28,7 +32,7 @@
 #include "pages.h"
 #include "updates.h"
 
-enum { HOW };
+enum { HOW, BACKING };
 enum { HOW_BOUNDARY, HOW_MPROTECT, HOW_MUNMAP, HOW_DONTNEED, HOW_FREE };
 enum {
 	HUGE_PAGES = 8,	   /* made at once */
@@ -40,16 +44,27 @@ static const char *const hows[] = {"boundary", "mprotect", "munmap", "dontneed",
 static const struct tm_param params[] = {
 	[HOW] = PAGES_CHOICE_PARAM("how", "what is done to one base page of the huge page", hows,
 				   "boundary", "boundary,mprotect,munmap,dontneed,free"),
+	[BACKING] = PAGES_CHOICE_PARAM("backing", "private memory, or shared memory",
+				       pages_memory_backings, "anon", "anon,shared"),
 	{.name = NULL},
 };
 
 static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
-	if (pages_check(c, PAGES_THP, PAGES_ANON, HUGE_PAGES, why, why_size))
+	if (pages_check(c, PAGES_THP, c->values[BACKING], HUGE_PAGES, why, why_size))
 		return -ENOTSUP;
+	if (c->values[HOW] == HOW_FREE && c->values[BACKING] != PAGES_ANON) {
+		snprintf(why, why_size, "MADV_FREE is for private memory: use --backing anon");
+		return -ENOTSUP;
+	}
 	return c->values[HOW] == HOW_FREE
 		       ? pages_check_advice(MADV_FREE, "MADV_FREE (Linux 4.5)", why, why_size)
 		       : pages_check_advice(MADV_DONTFORK, "MADV_DONTFORK", why, why_size);
+}
+
+static int knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
+{
+	return pages_knobs(c, PAGES_THP, c->values[BACKING], HUGE_PAGES, s);
 }
 
 /* All whole again. */
@@ -64,7 +79,7 @@ static int fill(struct tm_thread *t, struct pages *p)
 static int prepare(struct tm_thread *t, void *state)
 {
 	struct pages *p = pages_of(t, state);
-	int rc = pages_open(t, p, PAGES_THP, PAGES_ANON, HUGE_PAGES);
+	int rc = pages_open(t, p, PAGES_THP, t->cell->values[BACKING], HUGE_PAGES);
 
 	if (!rc)
 		rc = pages_place(t, p, PAGES_ALIGNED, 1, 0);
@@ -162,6 +177,7 @@ static int check_lookups(struct oracle *o, const struct pages *p, const char *hu
 /* The base page that was meant, seen from everywhere. */
 static void check_meant(const struct oracle *o, char *huge, uint64_t how)
 {
+	bool anon = o->t->cell->values[BACKING] == PAGES_ANON;
 	struct oracle meant = *o;
 
 	meant.picks = 1;
@@ -171,9 +187,23 @@ static void check_meant(const struct oracle *o, char *huge, uint64_t how)
 	else if (how == HOW_MUNMAP)
 		oracle_see(&meant, huge, ORACLE_FAULT, "after the split and munmap()");
 	else if (how == HOW_DONTNEED)
-		oracle_see(&meant, huge, ORACLE_ZERO, "after the split and MADV_DONTNEED");
+		oracle_see(&meant, huge, anon ? ORACLE_ZERO : ORACLE_STAMP,
+			   "after the split and MADV_DONTNEED");
 	else if (how == HOW_BOUNDARY)
 		oracle_see(&meant, huge, ORACLE_STAMP, "after the split");
+}
+
+/*
+ * Shared pages are not mapped at all after the split: who takes them away from
+ * the file has nothing to flush, and relies on the split for having done it.
+ */
+static int check_punched(struct oracle *o, const struct pages *p, char *huge)
+{
+	int rc = pages_punch(o->t, p, (size_t)(huge - p->at), p->page_bytes);
+
+	if (!rc)
+		oracle_see(o, huge, ORACLE_ZERO, "after the split and a hole in its place");
+	return rc;
 }
 
 static int check_updates(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
@@ -197,6 +227,21 @@ static int check_updates(struct tm_thread *t, struct pages *p, struct tm_verdict
 	return rc;
 }
 
+/* What all CPUs see of it, once it is split. */
+static int check_split(struct oracle *o, struct pages *p, char *huge)
+{
+	uint64_t how = o->t->cell->values[HOW];
+	int rc = 0;
+
+	if (how == HOW_BOUNDARY && p->backing == PAGES_SHARED)
+		return check_punched(o, p, huge);
+	if (how == HOW_BOUNDARY)
+		rc = check_lookups(o, p, huge);
+	oracle_see(o, huge, ORACLE_STAMP, "after the split");
+	check_meant(o, huge, how);
+	return rc;
+}
+
 /*
  * All CPUs read pages of a huge page, which is split; all must find the same
  * content, the base page that was meant as it should be, and what others add
@@ -206,6 +251,7 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 {
 	struct pages *p = pages_of(t, state);
 	struct oracle o = {.t = t, .v = v, .stride = 2 * t->page_bytes};
+	const char *field = p->backing == PAGES_ANON ? "AnonHugePages" : "ShmemPmdMapped";
 	uint64_t how = t->cell->values[HOW];
 	size_t whole;
 	int rc;
@@ -218,14 +264,12 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		oracle_write(&o, huge);
 		*(volatile uint64_t *)(huge + t->page_bytes) = oracle_stamp(&o, 0);
 		oracle_see(&o, huge, ORACLE_STAMP, "before the split");
-		whole = pages_smaps_bytes(p->at, p->bytes, "AnonHugePages");
+		whole = pages_smaps_bytes(p->at, p->bytes, field);
 		if (split(how, huge, t->page_bytes))
 			return tm_fail(t, -errno, "splitting a huge page by %s", hows[how]);
-		tm_check(v, pages_smaps_bytes(p->at, p->bytes, "AnonHugePages") < whole,
+		tm_check(v, pages_smaps_bytes(p->at, p->bytes, field) < whole,
 			 "%s did not split the huge page", hows[how]);
-		rc = how == HOW_BOUNDARY ? check_lookups(&o, p, huge) : 0;
-		oracle_see(&o, huge, ORACLE_STAMP, "after the split");
-		check_meant(&o, huge, how);
+		rc = check_split(&o, p, huge);
 		if (!rc && o.rounds % HUGE_PAGES == 0)
 			rc = check_updates(t, p, v);
 		if (rc)
@@ -243,6 +287,7 @@ const struct tm_workload tm_workload_thp_split = {
 	.gate = TM_GATE_EVERY,
 	.params = params,
 	.probe_cell = probe_cell,
+	.knobs = knobs,
 	.setup = pages_set_new,
 	.prepare = prepare,
 	.operate = operate,
