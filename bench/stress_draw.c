@@ -87,7 +87,10 @@ static int draw_number(const struct tm_param *p, struct draw *d, bool huge, uint
 	return 0;
 }
 
-/* The choices by turns, unless those do not go together; and the numbers, which follow them. */
+/*
+ * The choices by turns, unless those do not go together with any number; and the
+ * numbers, which follow them: where small ones are refused, larger ones.
+ */
 static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *why, size_t why_size)
 {
 	const struct tm_param *p = a->workload->params;
@@ -95,7 +98,8 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 	int rc = 0;
 
 	for (unsigned int i = 0; p && p[i].name && !rc; i++) {
-		bool in_order = !try || (try < TRIES / 2 && tm_next_random(&d->random) % 2);
+		bool in_order =
+			try < TRIES / 2 || (try < 3 * TRIES / 4 && tm_next_random(&d->random) % 2);
 		uint64_t *values;
 		size_t count, at;
 
@@ -109,7 +113,7 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 		a->values[i] = values[at];
 		free(values);
 	}
-	d->often = d->early || tm_next_random(&d->random) % 4;
+	d->often = try % (TRIES / 2) ? false : d->early || tm_next_random(&d->random) % 4;
 	for (unsigned int i = 0; !by_default && p && p[i].name && !rc; i++) {
 		if (p[i].kind == TM_PARAM_UINT)
 			rc = draw_number(&p[i], d, has_huge_pages(a), &a->values[i], why, why_size);

@@ -37,6 +37,7 @@ TM_WORKLOADS = \
 	workloads/process_madvise.c \
 	workloads/punch_hole.c \
 	workloads/reclaim.c \
+	workloads/reclaim_race.c \
 	workloads/set_memory.c \
 	workloads/shmdt.c \
 	workloads/storm.c \

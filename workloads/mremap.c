@@ -16,6 +16,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -52,6 +53,14 @@ static enum pages_kind kind_of(const struct tm_cell_args *c)
 					       : PAGES_4K;
 }
 
+/* What one page table maps, as far as there are pages of that size. */
+static uint64_t table_pages(void)
+{
+	size_t huge_bytes = pages_kind_bytes(PAGES_THP);
+
+	return huge_bytes ? huge_bytes / pages_kind_bytes(PAGES_4K) : 1;
+}
+
 /* One page stays when the end is cut off. */
 static uint64_t kept(const struct tm_cell_args *c)
 {
@@ -64,6 +73,13 @@ static int mremap_probe_cell(const struct tm_cell_args *c, char *why, size_t why
 		snprintf(
 			why, why_size,
 			"hugetlb mappings neither grow again nor leave one behind: use --how move");
+		return -ENOTSUP;
+	}
+	if (c->values[KIND] == KIND_4K_PMD && c->values[PAGES] < table_pages()) {
+		snprintf(
+			why, why_size,
+			"a page table moves as a whole if all of its pages do: use --pages %" PRIu64,
+			table_pages());
 		return -ENOTSUP;
 	}
 	return pages_check(c, kind_of(c), PAGES_ANON, c->values[PAGES] + kept(c), why, why_size);
