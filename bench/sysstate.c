@@ -11,11 +11,14 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <tlbmark/workload.h>
 
 #include "journal.h"
+
+enum { BUSY_TRIES = 50, BUSY_PAUSE_NS = 10000000 };
 
 /* A file that can be opened from a signal handler. */
 struct place {
@@ -196,13 +199,39 @@ int tm_knob_read(const char *path, char *buf, size_t size)
 	return rc;
 }
 
+int tm_knob_open(const char *path, int flags)
+{
+	struct place p;
+	int rc = find_place(&p, path), fd;
+
+	if (rc)
+		return rc;
+	fd = openat(p.at, p.name, flags | O_CLOEXEC);
+	rc = fd < 0 ? -errno : fd;
+	leave_place(&p);
+	return rc;
+}
+
+/* Processes that were in it, or had it open, may be dying just now. */
+static int remove_directory(const struct place *p)
+{
+	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_NS};
+
+	for (int i = 0; unlinkat(p->at, p->name, AT_REMOVEDIR); i++) {
+		if (errno != EBUSY || i == BUSY_TRIES)
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* Async-signal-safe. What is not there any more needs no undoing. */
 static int undo(struct knob *k)
 {
 	int rc;
 
 	if (k->made_directory)
-		rc = unlinkat(k->place.at, k->place.name, AT_REMOVEDIR) ? -errno : 0;
+		rc = remove_directory(&k->place);
 	else
 		rc = place_write(&k->place, k->value, k->value_bytes);
 	if (rc == -ENOENT)

@@ -47,7 +47,10 @@ void tm_sysstate_set_root(const char *directory);
 int tm_sysstate_set(struct tm_sysstate *s, const char *path, const char *value, char *why,
 		    size_t why_size);
 
-/* Makes a cgroup directory (removed at restore). Same rules. */
+/*
+ * Makes a directory: a cgroup, or an instance of tracefs (removed at restore,
+ * unless a file of it is open). Same rules.
+ */
 int tm_sysstate_mkdir(struct tm_sysstate *s, const char *path, char *why, size_t why_size);
 
 /*
@@ -63,5 +66,8 @@ void tm_sysstate_close(struct tm_sysstate *s);
 /* Reads a knob (same paths) into buf, last newline off; the chosen word alone
  * for lists. Bytes or -errno. */
 int tm_knob_read(const char *path, char *buf, size_t size);
+
+/* Opens what is at such a path, a directory too: a file descriptor (O_CLOEXEC), or -errno. */
+int tm_knob_open(const char *path, int flags);
 
 #endif /* TLBMARK_SYSSTATE_H */
