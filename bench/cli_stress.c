@@ -20,6 +20,7 @@ enum option {
 	OPT_SEED,
 	OPT_REPLAY,
 	OPT_UNTIL_VIOLATION,
+	OPT_NO_TRACE,
 	OPT_OUT,
 	OPT_JSON,
 	OPT_QUIET,
@@ -36,6 +37,7 @@ static const struct tm_option options[] = {
 			"again what that verdict is of: its seed, time, workloads and load", NULL},
 	[OPT_UNTIL_VIOLATION] = {"until-violation", 0, NULL, "end at the first stale translation",
 				 NULL},
+	[OPT_NO_TRACE] = {"no-trace", 0, NULL, "no trace of the kernel's around violations", NULL},
 	[OPT_OUT] = {"out", 'o', "FILE", "write the verdict there, as JSON", NULL},
 	[OPT_JSON] = {"json", 0, NULL, "print the verdict as JSON", NULL},
 	[OPT_QUIET] = {"quiet", 0, NULL, "no live line, no notes", NULL},
@@ -125,6 +127,9 @@ static int take(struct arguments *a, enum option o, char *value)
 		return replay(a, value);
 	case OPT_UNTIL_VIOLATION:
 		a->stress.until_violation = true;
+		return 0;
+	case OPT_NO_TRACE:
+		a->stress.no_trace = true;
 		return 0;
 	case OPT_OUT:
 		a->out = value;
@@ -237,7 +242,8 @@ const struct tm_command tm_command_stress = {
 		"In between, most of the time, all CPUs shoot at each other and check what they hit.\n"
 		"\n"
 		"Each stale translation is told at once: the path, the address, what was seen and\n"
-		"what should have been, the CPUs, and how long after the operation. The end is a\n"
+		"what should have been, the CPUs, how long after the operation, and what the kernel\n"
+		"traced before it, where it can (as root, with tracefs). The end is a\n"
 		"table of operations and checks by path.\n"
 		"\n"
 		"Exit status: 0 none was seen; 1 one was; 2 bad input; 3 something could not be\n"

@@ -58,6 +58,8 @@ libtlbmark_core_a_SOURCES = \
 	bench/tlb_bpf.h \
 	bench/topology.c \
 	bench/topology.h \
+	bench/trace.c \
+	bench/trace.h \
 	bench/workload_api.c \
 	include/tlbmark/arch.h \
 	include/tlbmark/uapi.h \

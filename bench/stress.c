@@ -44,6 +44,7 @@ struct stress {
 	struct tm_probe *probe;
 	struct tm_result *result;
 	struct tm_background *load;
+	struct tm_trace *trace; /* NULL: none */
 	size_t *deck; /* paths that are not self-checking, in the order of their first bouts */
 	size_t deck_count, self_next, self_count;
 	uint64_t *had_ns;	/* of each path: its time, divided by its weight */
@@ -201,6 +202,19 @@ static size_t next_path(struct stress *s)
 
 /* ---- bouts ---- */
 
+/* The kernel's trace of these CPUs, into v, and what is decisive in it to the terminal. */
+static void tell_trace(struct stress *s, const struct tm_cell *c, struct tm_stress_violation *v)
+{
+	const struct tm_placement *p = &c->placement;
+	unsigned int cpus[p->initiators + p->responders];
+
+	memcpy(cpus, p->initiator_cpu, p->initiators * sizeof(*cpus));
+	for (unsigned int i = 0; i < p->responders; i++)
+		cpus[p->initiators + i] = p->responder_cpu[i];
+	tm_trace_take(s->trace, cpus, p->initiators + p->responders, &v->trace);
+	tm_trace_print(stderr, &v->trace);
+}
+
 static void tell(struct stress *s, const struct tm_cell *c)
 {
 	struct tm_stress_violation *v = &s->out->told[s->out->told_count];
@@ -225,6 +239,7 @@ static void tell(struct stress *s, const struct tm_cell *c)
 	tm_error("stale translation after %.1f s, bout %" PRIu64 " of seed %" PRIu64
 		 ": %s (%s): %s; %" PRIu64 " in this bout",
 		 (double)v->at_ns / 1e9, v->bout, s->o->seed, v->label, v->cpus, v->what, v->count);
+	tell_trace(s, c, v);
 }
 
 /* What the run process left behind. */
@@ -277,10 +292,33 @@ static uint64_t length_of(const struct stress *s, const struct tm_workload *w)
 	return wanted_ns < left ? wanted_ns : left;
 }
 
+/*
+ * Are flushes and interrupts traced in this bout? Where shootdowns come as fast as
+ * they can that would cost a tenth of them: not for long, unless a flush is
+ * missing and the speed is none of anybody's concern any more.
+ */
+static bool is_traced(const struct stress *s, const struct tm_workload *w)
+{
+	return !w->self_checking || (s->deck_count && !s->opened) || s->out->violations;
+}
+
+static int run_cell(struct stress *s, struct tm_stress_path *p, const struct tm_cell *c,
+		    bool traced)
+{
+	const struct tm_run_context context = {.clock = &s->clock, .probe = s->probe};
+	uint64_t begin = now_ns(s);
+	int rc;
+
+	tm_trace_begin(s->trace, c->args.workload->name, traced);
+	rc = tm_run(c, &context, s->result, BOUT_GRACE_MS, &tm_cancel);
+	if (!rc)
+		account(s, p, c, now_ns(s) - begin);
+	return rc;
+}
+
 /* One bout. 0, or -EINTR. */
 static int bout(struct stress *s, struct tm_stress_path *p)
 {
-	const struct tm_run_context context = {.clock = &s->clock, .probe = s->probe};
 	const struct tm_workload *w = p->workload;
 	uint64_t begin = now_ns(s);
 	struct tm_cell cell;
@@ -297,10 +335,13 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 		p->skipped++;
 		s->in_a_row[p - s->out->paths]++;
 	} else {
+		bool traced = is_traced(s, w);
+
 		cell.duration_ns = length_of(s, w);
-		rc = tm_run(&cell, &context, s->result, BOUT_GRACE_MS, &tm_cancel);
-		if (!rc)
-			account(s, p, &cell, now_ns(s) - begin);
+		rc = run_cell(s, p, &cell, traced);
+		/* The same once more, for the trace. */
+		if (!rc && s->trace && !traced && is_traced(s, w))
+			rc = run_cell(s, p, &cell, true);
 	}
 	tm_placement_free(&cell.placement);
 	*(w->self_checking ? &s->self_ns : &s->deck_ns) += now_ns(s) - begin;
@@ -410,6 +451,15 @@ static int start_load(struct stress *s)
 	return !rc ? TM_EXIT_OK : rc == -EINVAL ? TM_EXIT_USAGE : TM_EXIT_CANNOT;
 }
 
+/* After the load, whose processes would hold its files. Without one goes on as well. */
+static void start_trace(struct stress *s)
+{
+	if (s->o->no_trace)
+		snprintf(s->out->no_trace, sizeof(s->out->no_trace), "not wanted");
+	else
+		tm_trace_open(s->state, &s->trace, s->out->no_trace, sizeof(s->out->no_trace));
+}
+
 static int go_on(struct stress *s)
 {
 	int rc = 0;
@@ -451,7 +501,10 @@ int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *o
 	if (!status)
 		status = start_load(&s);
 	if (!status)
+		start_trace(&s);
+	if (!status)
 		status = go_on(&s);
+	tm_trace_close(s.trace);
 	if (s.load)
 		tm_background_stop(s.load, NULL);
 	stuck = s.state ? tm_sysstate_restore(s.state) : 0;
@@ -471,6 +524,8 @@ int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *o
 
 void tm_stress_free(struct tm_stress_outcome *out)
 {
+	for (size_t i = 0; i < out->told_count; i++)
+		tm_trace_text_free(&out->told[i].trace);
 	free(out->paths);
 	free(out->told);
 	memset(out, 0, sizeof(*out));

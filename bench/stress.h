@@ -20,6 +20,7 @@
 
 #include "placement.h"
 #include "run.h"
+#include "trace.h"
 
 struct tm_stress_options {
 	const char *const *workloads; /* names; NULL: all that can run and have an oracle */
@@ -30,6 +31,7 @@ struct tm_stress_options {
 	const char *state_directory; /* of the journal; NULL: the default */
 	bool until_violation;	     /* end at the first */
 	bool quiet;
+	bool no_trace; /* of the kernel's around a violation */
 };
 
 enum { TM_STRESS_VIOLATIONS = 64 }; /* that are told one by one */
@@ -46,11 +48,12 @@ struct tm_stress_path {
 };
 
 struct tm_stress_violation {
-	uint64_t bout, at_ns; /* since the beginning */
-	uint64_t count;	      /* in that bout */
-	char label[128];      /* the cell in words */
-	char what[192];	      /* the first of them */
-	char cpus[96];	      /* "CPU 0 -> 1 2 3, spin" */
+	uint64_t bout, at_ns;	    /* since the beginning */
+	uint64_t count;		    /* in that bout */
+	char label[128];	    /* the cell in words */
+	char what[192];		    /* the first of them */
+	char cpus[96];		    /* "CPU 0 -> 1 2 3, spin" */
+	struct tm_trace_text trace; /* the kernel's, of what came before */
 };
 
 struct tm_stress_outcome {
@@ -63,6 +66,7 @@ struct tm_stress_outcome {
 	bool have_shootdowns;
 	uint64_t shootdowns; /* the TLB line of /proc/interrupts, of the whole machine */
 	int signal;	     /* it was interrupted by this one */
+	char no_trace[192];  /* why the kernel traces nothing for us; "": it does */
 };
 
 /*

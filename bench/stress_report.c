@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "stress.h"
+#include "sysfile.h"
 
 static double seconds(uint64_t ns)
 {
@@ -48,6 +49,8 @@ void tm_stress_print(FILE *f, const struct tm_stress_options *o,
 	print_paths(f, out);
 	fputc('\n', f);
 	print_rest(f, out);
+	if (out->no_trace[0] && !o->no_trace)
+		fprintf(f, "no trace: %s\n", out->no_trace);
 	fprintf(f, "seed %" PRIu64 ", %.1f s", o->seed, seconds(out->elapsed_ns));
 	if (out->have_shootdowns)
 		fprintf(f, ", %" PRIu64 " shootdowns (%.0f a second)", out->shootdowns,
@@ -80,6 +83,16 @@ static json_t *paths_json(const struct tm_stress_outcome *out)
 	return all;
 }
 
+/* NULL: there is none. Names of tasks are anybody's bytes. */
+static json_t *trace_json(const struct tm_trace_text *t)
+{
+	json_t *lines = t->count ? json_array() : NULL;
+
+	for (size_t i = 0; i < t->count; i++)
+		json_array_append_new(lines, tm_json_text(t->line[i]));
+	return lines;
+}
+
 static json_t *violations_json(const struct tm_stress_outcome *out)
 {
 	json_t *all = json_array();
@@ -87,11 +100,13 @@ static json_t *violations_json(const struct tm_stress_outcome *out)
 	for (size_t i = 0; i < out->told_count; i++) {
 		const struct tm_stress_violation *v = &out->told[i];
 
-		json_array_append_new(all,
-				      json_pack("{s:I, s:I, s:I, s:s, s:s, s:s}", "bout",
-						(json_int_t)v->bout, "at_ns", (json_int_t)v->at_ns,
-						"count", (json_int_t)v->count, "cell", v->label,
-						"cpus", v->cpus, "what", v->what));
+		json_array_append_new(all, json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:s*, s:o*}",
+						     "bout", (json_int_t)v->bout, "at_ns",
+						     (json_int_t)v->at_ns, "count",
+						     (json_int_t)v->count, "cell", v->label, "cpus",
+						     v->cpus, "what", v->what, "trace_clock",
+						     v->trace.count ? v->trace.clock : NULL,
+						     "trace", trace_json(&v->trace)));
 	}
 	return all;
 }
@@ -102,13 +117,14 @@ json_t *tm_stress_json(const struct tm_stress_options *o, const struct tm_stress
 
 	for (size_t i = 0; i < o->workload_count; i++)
 		json_array_append_new(names, json_string(o->workloads[i]));
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s*, s:o, s:I, s:I, s:I, s:o?, s:o, s:o}",
-			 "schema", "tlbmark-stress-1", "suite_version", PACKAGE_VERSION, "seed",
-			 (json_int_t)o->seed, "duration_ns", (json_int_t)o->duration_ns,
-			 "elapsed_ns", (json_int_t)out->elapsed_ns, "background", o->background,
-			 "workloads", names, "bouts", (json_int_t)out->bouts, "checks",
-			 (json_int_t)out->checks, "violations", (json_int_t)out->violations,
-			 "shootdowns",
-			 out->have_shootdowns ? json_integer((json_int_t)out->shootdowns) : NULL,
-			 "paths", paths_json(out), "told", violations_json(out));
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:s*, s:o, s:I, s:I, s:I, s:o?, s:s*, s:o, s:o}",
+		"schema", "tlbmark-stress-1", "suite_version", PACKAGE_VERSION, "seed",
+		(json_int_t)o->seed, "duration_ns", (json_int_t)o->duration_ns, "elapsed_ns",
+		(json_int_t)out->elapsed_ns, "background", o->background, "workloads", names,
+		"bouts", (json_int_t)out->bouts, "checks", (json_int_t)out->checks, "violations",
+		(json_int_t)out->violations, "shootdowns",
+		out->have_shootdowns ? json_integer((json_int_t)out->shootdowns) : NULL, "no_trace",
+		out->no_trace[0] ? out->no_trace : NULL, "paths", paths_json(out), "told",
+		violations_json(out));
 }

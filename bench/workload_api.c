@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "trace.h"
 
 int tm_fail(struct tm_thread *t, int error, const char *format, ...)
 {
@@ -178,6 +179,16 @@ int tm_self_poke(void *address, uint64_t value)
 	return tm_guarded_poke(address, value);
 }
 
+void tm_returned(uint64_t ticks)
+{
+	tm_trace_returned(ticks);
+}
+
+void tm_stale_seen(void)
+{
+	tm_trace_stop();
+}
+
 void tm_check(struct tm_verdict *v, bool ok, const char *format, ...)
 {
 	va_list ap;
@@ -185,6 +196,7 @@ void tm_check(struct tm_verdict *v, bool ok, const char *format, ...)
 	v->checks++;
 	if (ok || v->violations++)
 		return;
+	tm_trace_stop();
 	va_start(ap, format);
 	vsnprintf(v->first, sizeof(v->first), format, ap);
 	va_end(ap);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=sh
 # `tlbmark stress`: what it refuses, that it is silent here, that it finds calls
-# which do nothing, that it can be replayed, and that it leaves nothing behind.
+# which do nothing, and lays the kernel's trace beside them, that it can be replayed,
+# and that it leaves nothing behind.
 . "${srcdir:-.}/tests/tap.sh"
 
 # stress ARGUMENT...
@@ -23,6 +24,23 @@ said() {
 	else
 		not_ok "$1" "no '$2' in:" "$(cat "$tmp/tap.out")"
 	fi
+}
+
+# Can the kernel's trace be had here? Not asked of the program, which is to be tested.
+can_trace=$("$python3" -c '
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print("yes" if int(status["CapEff"], 16) >> 21 & 1 and "tracefs" in open("/proc/filesystems").read() else "")')
+case $(cat /sys/kernel/security/lockdown 2>/dev/null) in
+*'[none]'* | '') ;;
+*) can_trace= ;;
+esac
+
+# instance PID: "there" or "gone". Looked at in a mount that nobody else has.
+mkdir "$tmp/tracefs"
+# shellcheck disable=SC2016 # expanded by the inner shell
+instance() {
+	unshare -m sh -c 'mount -t tracefs none "$1" || exit 1
+		[ -d "$1/instances/tlbmark-$2" ] && echo there || echo gone' sh "$tmp/tracefs" "$1"
 }
 
 # --- what it refuses -------------------------------------------------------------
@@ -68,8 +86,37 @@ if [ -e "$lie" ] && ! nm -D "$tlbmark" 2>/dev/null | grep -q '__asan_init\|__tsa
 		is "$name: in the right path" "$1" "$(value "$tmp/found" 'v["told"][0]["cell"].split()[0]')"
 		sed -n 's/^tlbmark: stale/# stale/p' "$tmp/tap.out" | cut -c1-200
 	}
+	# traced NAME: the last violation has what was traced before it, and some of it was told.
+	traced() {
+		if [ -z "$can_trace" ]; then
+			skip "$1: with its trace" 'tracefs takes CAP_SYS_ADMIN'
+			return
+		fi
+		is "$1: flushes or interrupts before it" True "$(value "$tmp/found" \
+			'any(" tlb_flush: " in l or " ipi_" in l or ": func=" in l for l in v["told"][-1]["trace"])')"
+		is "$1: and nothing after it" True \
+			"$(value "$tmp/found" '"tracing_mark_write: tlbmark: stale translation seen, " in v["told"][-1]["trace"][-1]')"
+		is "$1: in the order of their stamps" True "$(value "$tmp/found" \
+			'(lambda t: t == sorted(t))([float(__import__("re").search(r" ([0-9.]+): ", l).group(1)) for l in v["told"][-1]["trace"]])')"
+		if grep -Eq '^ +-[0-9]+ (ticks|ns)  CPU [0-9]+  .*(tlb_flush|ipi_|func=)' "$tmp/tap.out"; then
+			ok "$1: told at once"
+		else
+			not_ok "$1: told at once" "$(cat "$tmp/tap.out")"
+		fi
+	}
 	found 'madvise does nothing' madvise 1 madvise_dontneed
+	traced 'madvise does nothing'
 	found 'mprotect does nothing' mprotect 1 mprotect
+	traced 'mprotect does nothing'
+	found 'mprotect does nothing, untraced' mprotect 1 mprotect --no-trace
+	is '... has no trace' 'False not wanted' "$(value "$tmp/found" '"trace" in v["told"][0]') $(value "$tmp/found" 'v["no_trace"]')"
+	found 'madvise does nothing in a storm' madvise 1 storm
+	traced 'madvise does nothing in a storm'
+	if [ -n "$can_trace" ]; then
+		is '... the bout was repeated for it' '2 False True' "$(value "$tmp/found" 'len(v["told"])') $(
+			value "$tmp/found" '"trace" in v["told"][0]') $(
+			value "$tmp/found" 'v["told"][0]["bout"] == v["told"][1]["bout"]')"
+	fi
 	found 'madvise does nothing, once in 1,000 times' madvise 1000 storm
 	found 'mprotect does nothing, once in 50 times' mprotect 50 storm
 else
@@ -82,9 +129,11 @@ fi
 "$tlbmark" stress --quiet --duration 60s storm munmap >"$tmp/out" 2>&1 &
 pid=$!
 sleep 1
+[ -z "$can_trace" ] || is 'while it runs: a tracefs instance of its own' there "$(instance $pid)"
 kill -TERM $pid
 got=0
 wait $pid || got=$?
+[ -z "$can_trace" ] || is 'interrupted: the instance is gone' gone "$(instance $pid)"
 is 'interrupted: its status' 143 $got
 is 'interrupted: the verdict so far' 1 "$(grep -c '^seed ' "$tmp/out")"
 "$tlbmark" stress --quiet --duration 60s storm munmap >"$tmp/out" 2>&1 &
@@ -107,4 +156,10 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 is 'killed: the run it had started is gone' "was ${run:-none}: gone" \
 	"was $run: $(case $state in '' | Z*) echo gone ;; *) echo "$state" ;; esac)"
+if [ -n "$can_trace" ]; then
+	exits 'killed: the next run' 0 stress --duration 1s munmap
+	is '... removes its tracefs instance' gone "$(instance $pid)"
+else
+	skip 'a tracefs instance' 'tracefs takes CAP_SYS_ADMIN'
+fi
 finish

@@ -137,6 +137,7 @@ static void look_at(struct walker *w, uint64_t word, size_t page, uint64_t over)
 	else
 		return;
 	w->example = word;
+	tm_stale_seen();
 }
 
 /* Pins a page by putting it into the pipe, and reads it from there. */

@@ -104,6 +104,7 @@ static void see_one(struct oracle *o, unsigned int r, const struct tm_access *a,
 static void look(struct oracle *o, struct tm_access *wanted, char *base, bool store)
 {
 	o->since_ticks = tm_ticks();
+	tm_returned(o->since_ticks);
 	for (size_t i = 0; i < o->picks; i++)
 		wanted[i] = (struct tm_access){.address = base + o->offset[o->picks - 1 - i],
 					       .store = store,

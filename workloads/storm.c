@@ -134,6 +134,8 @@ static void violation(struct tm_thread *t, struct state *st, const struct slot *
 
 	if (atomic_fetch_add(&st->violations, 1))
 		return;
+	tm_returned(atomic_load(&s->end_ticks));
+	tm_stale_seen();
 	if (stored)
 		snprintf(st->first, sizeof(st->first),
 			 "CPU %u stored to %p, %" PRIu64 " ticks after %s of %" PRIu64

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include <tlbmark/arch.h>
+
 #include "witness.h"
 
 int witness_store(struct tm_thread *t, unsigned int witness, volatile uint64_t *word,
@@ -39,8 +41,10 @@ int witness_all_read(struct tm_thread *t, const volatile uint64_t *word, uint64_
 		     const char *when, struct tm_verdict *v)
 {
 	struct tm_access a = {.address = (void *)(uintptr_t)word};
-	int rc = tm_access_all(t, &a, 1);
+	int rc;
 
+	tm_returned(tm_ticks());
+	rc = tm_access_all(t, &a, 1);
 	for (unsigned int r = 0; r < t->cell->responders && !rc; r++)
 		rc = judge(t, r + 1, tm_accessed(t, r), expected, when, v);
 	return rc ? rc : witness_reads(t, 0, word, expected, when, v);

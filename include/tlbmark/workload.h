@@ -260,6 +260,18 @@ struct tm_verdict {
 void tm_check(struct tm_verdict *v, bool ok, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * For the kernel's trace around a violation: the operation that is checked next had
+ * returned at this tick. Any thread; a store.
+ */
+void tm_returned(uint64_t ticks);
+
+/*
+ * For oracles that tell of a violation later than they see it: what the kernel
+ * traced is kept from this moment. Any thread; costs nothing where nothing is traced.
+ */
+void tm_stale_seen(void);
+
 /* Counts so many checks that found nothing wrong. */
 static inline void tm_checked(struct tm_verdict *v, uint64_t checks)
 {

@@ -35,10 +35,20 @@ finds() {
 	sed -n 's/^tlbmark: \(stale .*\)/# \1/p' "$tmp/stress.err" | cut -c1-200
 }
 
+# traced FAULT: and what the kernel traced before it was told beside it.
+traced() {
+	if grep -Eq '^ +-[0-9]+ ticks  CPU [0-9]+  .*  (tlb_flush|csd_[a-z_]+|ipi_[a-z_]+): ' "$tmp/stress.err"; then
+		ok "$1: with the kernel's trace"
+	else
+		not_ok "$1: with the kernel's trace" "$(tail -n 20 "$tmp/stress.err")"
+	fi
+}
+
 exits 'none: nothing is found' 0 stress none --duration 20s
 finds cow cow --workloads cow
 finds fork fork --workloads fork
 finds mprotect 'mprotect pkey_mprotect' --workloads mprotect,pkey_mprotect
+traced mprotect
 finds mremap mremap --workloads mremap
 finds collapse 'gup_race madvise_collapse' --workloads gup_race,madvise_collapse
 finds clear-refs clear_refs --workloads clear_refs
