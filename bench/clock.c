@@ -18,6 +18,12 @@ enum {
 };
 
 static const uint64_t PING_END = UINT64_MAX;
+enum {
+	PATIENCE = 10,	   /* times the limit: then nobody is there who answers */
+	LOOK_SPINS = 4096, /* between looks at the clock while the answer is awaited */
+};
+#define PATIENCE_TICKS (1ull << 32) /* a second or two besides */
+#define UNKNOWN_TICKS (1ull << 48)  /* a day: more than whatever it is compared with */
 
 uint64_t tm_monotonic_ns(void)
 {
@@ -182,10 +188,7 @@ int tm_clock_of_instructions(struct tm_clock *c)
 	return 0;
 }
 
-/*
- * A spin that would never end if the other side died is the parent's to end:
- * the run process is killed as a whole.
- */
+/* The other side may have died: the spin ends some time after the limit. */
 void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, uint64_t limit_ticks,
 		       struct tm_offset *out)
 {
@@ -196,15 +199,24 @@ void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, uint64_t limi
 		t1 = tm_ticks_begin();
 
 		atomic_store_explicit(&p->ping, i, memory_order_release);
-		while (atomic_load_explicit(&p->pong, memory_order_acquire) != i)
-			;
+		for (unsigned int k = 1; atomic_load_explicit(&p->pong, memory_order_acquire) != i;
+		     k++) {
+			if (!(k % LOOK_SPINS) &&
+			    tm_ticks() - start > PATIENCE * limit_ticks + PATIENCE_TICKS)
+				goto out;
+		}
 		t4 = tm_ticks_end();
 		if ((int64_t)(p->t2 - t1) < high)
 			high = (int64_t)(p->t2 - t1);
 		if ((int64_t)(p->t3 - t4) > low)
 			low = (int64_t)(p->t3 - t4);
 	}
+out:
 	atomic_store_explicit(&p->ping, PING_END, memory_order_release);
+	if (low == INT64_MIN) {
+		*out = (struct tm_offset){.bound_ticks = UNKNOWN_TICKS};
+		return;
+	}
 	out->offset_ticks = low + (high - low) / 2;
 	/* A counter is a floor: each reading may be a tick less than the time. */
 	out->bound_ticks = (uint64_t)((high - low + 1) / 2) + 1;

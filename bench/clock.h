@@ -93,6 +93,7 @@ struct tm_pingpong {
  * Runs on the measuring CPU: `rounds` exchanges (at least 1), fewer where
  * limit_ticks are over first. Where two CPUs of a guest are never on a real
  * one at the same time an exchange takes milliseconds, and the bound says so.
+ * Where nobody answers the bound is a day.
  */
 void tm_offset_measure(struct tm_pingpong *p, unsigned int rounds, uint64_t limit_ticks,
 		       struct tm_offset *out);

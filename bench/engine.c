@@ -264,6 +264,9 @@ static void end_phase(struct tm_engine *e, const struct before *b)
 	rc = tm_interruptions_end(e);
 	if (rc)
 		tm_fail(&e->initiator[0].t, rc, "the probe's counts cannot be read");
+	/* Where a CPU was taken away everybody answers, only from another one. */
+	if (!e->cell->args.workload->self_checking)
+		tm_engine_lost_one(e);
 	r->probe_kind = tm_probe_kind(e->context->probe);
 	if (r->have_tlb_interrupts && !tm_interrupts_read("TLB", &after))
 		r->tlb_interrupts = after - b->tlb;

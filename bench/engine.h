@@ -64,4 +64,7 @@ struct tm_engine {
 void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *context,
 		   struct tm_result *r);
 
+/* Fails the run if somebody who takes part in it is gone, see tm_responders_missing(). */
+bool tm_engine_lost_one(struct tm_engine *e);
+
 #endif /* TLBMARK_ENGINE_H */

@@ -45,6 +45,7 @@ libtlbmark_core_a_SOURCES = \
 	bench/record.h \
 	bench/record_internal.h \
 	bench/record_kernel.c \
+	bench/missing.c \
 	bench/responder.c \
 	bench/responder.h \
 	bench/run.c \

@@ -20,13 +20,16 @@ enum {
 	/* An interrupt takes longer than this many undisturbed loops; */
 	THRESHOLD_LOOPS = 8,
 	THRESHOLD_SYSCALLS = 3, /* and than so many with a system call in each. */
-	ANSWER_SECONDS = 10,	/* a guest's CPU may not run for long */
 #ifdef __SANITIZE_THREAD__
 	STACK_BYTES = 2 << 20, /* its own data of a thread comes out of this */
 #else
 	STACK_BYTES = 128 << 10,
 #endif
 };
+
+#define ANSWER_NS 10000000000ull /* a guest's CPU may not run for long */
+#define STOPPED_NS 1000000000ull /* between two looks at the clock: nobody of us ran */
+#define LOOK_NS 2000000ull	 /* some of a scheduler's time slices */
 
 int tm_pin(unsigned int cpu)
 {
@@ -293,10 +296,12 @@ static int wait_ready(struct tm_responder *r)
 	int ready;
 
 	while (!(ready = atomic_load_explicit(&r->ready, memory_order_acquire))) {
-		if (r->process && waitpid(r->process, NULL, WNOHANG) == r->process) {
-			r->process = -1;
+		siginfo_t info = {.si_pid = 0};
+
+		if (r->process &&
+		    !waitid(P_PID, (id_t)r->process, &info, WEXITED | WNOHANG | WNOWAIT) &&
+		    info.si_pid)
 			return -ESRCH;
-		}
 		tm_relax();
 		sched_yield();
 	}
@@ -335,6 +340,7 @@ int tm_responders_start(struct tm_responders *rs, const struct tm_placement *p, 
 
 	memset(rs, 0, sizeof(*rs));
 	/* Counted, a mapping less in the mm would show: the control without responders has it too. */
+	tm_responders_note_caller(rs);
 	if (!any && !takes_turns)
 		return 0;
 	if (state == TM_STATE_IDLE && !can_sleep()) {
@@ -362,8 +368,12 @@ int tm_responders_start(struct tm_responders *rs, const struct tm_placement *p, 
 		}
 		rs->count++;
 		rc = wait_ready(r);
+		if (rc == -ESRCH && tm_responders_missing(rs, why, why_size))
+			return rc;
 		if (rc) {
-			snprintf(why, why_size, "responder %u cannot run on CPU %u", i, r->cpu);
+			snprintf(why, why_size,
+				 "responder %u cannot run on CPU %u (offline, or not allowed?): %s",
+				 i, r->cpu, strerror(-rc));
 			return rc;
 		}
 	}
@@ -400,14 +410,23 @@ unsigned int tm_responders_arm(struct tm_responders *rs, uint64_t timeout_ticks)
 	return armed;
 }
 
-static bool answers_in_time(const struct tm_responder *r, const struct timespec *start)
+static bool answers_in_time(const struct tm_responders *rs, const struct tm_responder *r,
+			    uint64_t *end_ns)
 {
-	struct timespec now;
+	uint64_t last_ns = tm_monotonic_ns(), look_ns = last_ns + LOOK_NS, now_ns;
+	char why[128];
 
-	while (!answered(r)) {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (now.tv_sec - start->tv_sec > ANSWER_SECONDS)
+	for (; !answered(r); last_ns = now_ns) {
+		now_ns = tm_monotonic_ns();
+		/* Stopped, as the responder was: it had no chance either. */
+		if (now_ns - last_ns > STOPPED_NS)
+			*end_ns += now_ns - last_ns;
+		if (now_ns > *end_ns)
 			return false;
+		if (now_ns > look_ns && tm_responders_missing(rs, why, sizeof(why)))
+			return false;
+		if (now_ns > look_ns)
+			look_ns = now_ns + LOOK_NS;
 		tm_relax();
 	}
 	return true;
@@ -416,7 +435,7 @@ static bool answers_in_time(const struct tm_responder *r, const struct timespec 
 unsigned int tm_responders_access(struct tm_responders *rs, unsigned int first, unsigned int n,
 				  const struct tm_access *accesses, unsigned int count)
 {
-	struct timespec start;
+	uint64_t end_ns;
 
 	for (unsigned int i = 0; i < n; i++) {
 		struct tm_responder *r = &rs->r[first + i];
@@ -425,9 +444,9 @@ unsigned int tm_responders_access(struct tm_responders *rs, unsigned int first, 
 		r->access_count = count;
 		post(r, TM_REQUEST_ACCESS);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	end_ns = tm_monotonic_ns() + ANSWER_NS;
 	for (unsigned int i = 0; i < n; i++) {
-		if (!answers_in_time(&rs->r[first + i], &start))
+		if (!answers_in_time(rs, &rs->r[first + i], &end_ns))
 			return i;
 	}
 	return n;
@@ -443,6 +462,7 @@ void tm_responders_offsets(struct tm_responders *rs, uint64_t limit_ticks)
 		rounds = TM_OFFSET_ROUNDS_MIN;
 	for (unsigned int i = 0; i < rs->count; i++) {
 		struct tm_responder *r = &rs->r[i];
+		uint64_t end_ns = tm_monotonic_ns() + ANSWER_NS;
 		int64_t offset, bound;
 
 		if (!tm_state_spins(r->state))
@@ -451,8 +471,9 @@ void tm_responders_offsets(struct tm_responders *rs, uint64_t limit_ticks)
 		atomic_store(&r->pingpong.pong, 0);
 		post(r, TM_REQUEST_OFFSET);
 		tm_offset_measure(&r->pingpong, rounds, limit_ticks / share, &r->offset);
-		while (!answered(r))
-			tm_relax();
+		/* Who waits for it next finds out why. */
+		if (!answers_in_time(rs, r, &end_ns))
+			return;
 		/*
 		 * Where zero is inside the proven interval it is also the most
 		 * likely value (the kernel synchronises counters or does not

@@ -71,7 +71,9 @@ struct tm_responder {
 struct tm_responders {
 	struct tm_responder *r;
 	unsigned int count;
-	size_t bytes; /* of the whole shared area */
+	size_t bytes;	    /* of the whole shared area */
+	bool caller_pinned; /* to this CPU, when they were started */
+	unsigned int caller_cpu;
 };
 
 /* Exchanges for all responders together, and for one at most and at least. */
@@ -110,6 +112,15 @@ unsigned int tm_responders_arm(struct tm_responders *rs, uint64_t timeout_ticks)
  */
 unsigned int tm_responders_access(struct tm_responders *rs, unsigned int first, unsigned int n,
 				  const struct tm_access *accesses, unsigned int count);
+
+/*
+ * Has one of them gone for good: its process died, or its CPU was taken away
+ * and it runs on another? Is the CPU of the caller offline? 0, or -ECHILD with the
+ * reason in why. Some system calls for each: for those who waited in vain.
+ */
+int tm_responders_missing(const struct tm_responders *rs, char *why, size_t why_size);
+/* Where the caller is, for that; tm_responders_start() does it. */
+void tm_responders_note_caller(struct tm_responders *rs);
 
 /*
  * Moves the gaps seen since the last call, in order, at most `capacity`, with

@@ -23,7 +23,7 @@ int tm_fail(struct tm_thread *t, int error, const char *format, ...)
 	vsnprintf(e->r->why, sizeof(e->r->why), format, ap);
 	va_end(ap);
 	n = strlen(e->r->why);
-	if (error != -ENOTSUP)
+	if (error != -ENOTSUP && error != -ECHILD)
 		snprintf(e->r->why + n, sizeof(e->r->why) - n, ": %s", strerror(-error));
 	return error;
 }
@@ -96,8 +96,10 @@ void tm_arm(struct tm_thread *t)
 	*t->in_operation = 0;
 	if (tm_state_spins(e->cell->state) && e->responders.count) {
 		t->armed = tm_responders_arm(&e->responders, e->arm_timeout_ticks);
-		if (t->armed < e->responders.count)
+		if (t->armed < e->responders.count) {
 			t->arm_flags = TM_SAMPLE_UNARMED;
+			tm_engine_lost_one(e);
+		}
 	}
 	if (e->cell->deterministic) {
 		if (t->arm_flags)
@@ -132,7 +134,9 @@ static int access_some(struct tm_thread *t, unsigned int first, unsigned int n,
 	if (!e->lost) {
 		e->lost = true;
 		e->until_lost = e->r->verdict;
-		tm_fail(t, -ETIMEDOUT, "responder %u did not answer the oracle", first + done);
+		if (!tm_engine_lost_one(e))
+			tm_fail(t, -ETIMEDOUT, "responder %u did not answer the oracle",
+				first + done);
 	}
 	return -ETIMEDOUT;
 }
