@@ -2,15 +2,18 @@
 /*
  * A preloaded library in whose hands some calls do nothing and say that they
  * did: to whoever looks, as if a translation had survived. LIE names them
- * ("madvise", "mprotect"), LIE_EVERY says each how manieth (1).
+ * ("madvise", "mprotect"), LIE_EVERY says each how manieth (1). "kill" kills a
+ * child whose death is waited for, a moment before it would exit by itself.
  */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static _Atomic unsigned long calls;
@@ -37,4 +40,11 @@ int mprotect(void *at, size_t bytes, int protection)
 	if (protection == PROT_READ && lies("mprotect"))
 		return 0;
 	return (int)syscall(SYS_mprotect, at, bytes, protection);
+}
+
+int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+	if (!(options & WNOHANG) && lies("kill"))
+		kill((pid_t)id, SIGKILL);
+	return (int)syscall(SYS_waitid, type, id, info, options, NULL);
 }

@@ -6,6 +6,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -95,6 +96,19 @@ int tm_child_ask(struct tm_child *c, uint32_t request)
 		    !waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOWAIT | WNOHANG) && info.si_pid)
 			return -ECHILD;
 	}
+}
+
+int tm_child_failed(struct tm_thread *t, struct tm_child *c, int error, const char *what)
+{
+	int status;
+
+	if (error != -ECHILD || c->pid <= 0)
+		return tm_fail(t, error, "%s", what);
+	status = tm_child_reap(c);
+	if (status > 0 && WIFSIGNALED(status))
+		return tm_fail(t, error, "%s: the child died of signal %d (%s)", what,
+			       WTERMSIG(status), strsignal(WTERMSIG(status)));
+	return tm_fail(t, error, "%s: the child ended with wait status %#x", what, status);
 }
 
 uint32_t tm_child_next(struct tm_child *c)

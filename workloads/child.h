@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <tlbmark/workload.h>
+
 enum { TM_CHILD_VALUES = 16 };
 
 /* What both processes see: one page, MAP_SHARED. */
@@ -47,6 +49,11 @@ int tm_child_start(struct tm_child *c, void (*body)(struct tm_child *, void *), 
  * page->error, or -ECHILD when it died.
  */
 int tm_child_ask(struct tm_child *c, uint32_t request);
+/*
+ * Fails the run: what could not be done, and what the child died of if that is
+ * why (-ECHILD). Returns error.
+ */
+int tm_child_failed(struct tm_thread *t, struct tm_child *c, int error, const char *what);
 /* Asks without waiting. */
 void tm_child_post(struct tm_child *c, uint32_t request);
 

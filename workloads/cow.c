@@ -256,7 +256,8 @@ static int share(struct tm_thread *t, struct slot *s)
 	rc = tm_child_start(&s->child, child_main, s);
 	/* Its beginning belongs before the clock: once it answered, it sleeps. */
 	rc = rc ? rc : tm_child_ask(&s->child, REQUEST_READ);
-	return rc ? tm_fail(t, rc, "forking the process that shares the pages") : 0;
+	return rc ? tm_child_failed(t, &s->child, rc, "forking the process that shares the pages")
+		  : 0;
 }
 
 static int prepare(struct tm_thread *t, void *state)
@@ -355,7 +356,7 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 					   "in the copied rest", v);
 		rc = rc ? rc : sharer_check(t, s, page, v);
 	}
-	return rc ? tm_fail(t, rc, "checking a copy on write") : 0;
+	return rc ? tm_child_failed(t, &s->child, rc, "checking a copy on write") : 0;
 }
 
 static void teardown(void *state)

@@ -383,7 +383,11 @@ static int launch(struct tm_thread *t, struct slot *s)
 			       "execve with %zu bytes in %zu strings: over this kernel's limit",
 			       s->a.bytes, s->a.strings);
 	if (pid < 0 || s->exec_error)
-		return tm_fail(t, pid < 0 ? pid : -s->exec_error, "executing the helper");
+		return tm_child_failed(t, &s->child, pid < 0 ? pid : -s->exec_error,
+				       "executing the helper");
+	if (WIFSIGNALED(status))
+		return tm_fail(t, -ECHILD, "the helper died of signal %d (%s)", WTERMSIG(status),
+			       strsignal(WTERMSIG(status)));
 	if (status)
 		return tm_fail(t, -EIO, "the helper ended with wait status %#x", status);
 	return 0;

@@ -21,6 +21,8 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -150,11 +152,14 @@ static int live(struct tm_thread *t, struct slot *s, uint64_t *begin_ticks, uint
 		int *status)
 {
 	int rc = tm_child_start(&s->child, child_main, s);
+	char what[64];
 
 	rc = rc ? rc : tm_child_ask(&s->child, REQUEST_READY);
-	if (rc)
-		return tm_fail(t, rc, "a child with %zu MiB and %u threads", s->pages->bytes >> 20,
-			       s->threads);
+	if (rc) {
+		snprintf(what, sizeof(what), "a child with %zu MiB and %u threads",
+			 s->pages->bytes >> 20, s->threads);
+		return tm_child_failed(t, &s->child, rc, what);
+	}
 	tm_arm(t);
 	*t->in_operation = 1;
 	tm_child_post(&s->child, REQUEST_EXIT);
@@ -165,6 +170,9 @@ static int live(struct tm_thread *t, struct slot *s, uint64_t *begin_ticks, uint
 	if (rc)
 		return tm_fail(t, rc, "waiting for the child's death");
 	*status = tm_child_reap(&s->child);
+	/* By somebody else: it tells nothing of a translation. */
+	if (*status > 0 && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGKILL)
+		return tm_fail(t, -ECHILD, "the child was killed while it exited");
 	return 0;
 }
 

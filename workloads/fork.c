@@ -221,6 +221,8 @@ static int round_trip(struct tm_thread *t, struct tm_child *c, const struct view
 	for (unsigned int i = 0; i < v->words; i++)
 		c->page->value[i] = foreign + i;
 	rc = tm_child_ask(c, REQUEST_WRITE);
+	if (rc)
+		return rc;
 	for (unsigned int i = 0; i < v->words && !rc; i++)
 		rc = witness_reads(t, i, &word[i], after + i, "after the child wrote", verdict);
 	tm_child_kill(c);
@@ -245,7 +247,7 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		view.word = word;
 		rc = round_trip(t, &s->child, &view, word, v);
 	}
-	return rc ? tm_fail(t, rc, "checking a fork") : 0;
+	return rc ? tm_child_failed(t, &s->child, rc, "checking a fork") : 0;
 }
 
 static void teardown(void *state)
