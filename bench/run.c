@@ -2,6 +2,7 @@
 /* The parent's side of a run: a fresh process, watched. See run.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -156,7 +157,8 @@ static void __attribute__((noreturn))
 child(const struct tm_cell *cell, const struct tm_run_context *context, struct tm_result *r,
       pid_t parent)
 {
-	static const int defaults[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGPIPE, SIGXFSZ};
+	static const int defaults[] = {SIGINT,	SIGTERM, SIGHUP,    SIGQUIT, SIGUSR1, SIGUSR2,
+				       SIGALRM, SIGPROF, SIGVTALRM, SIGXCPU, SIGPIPE, SIGXFSZ};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -263,7 +265,32 @@ static int wait_for(pid_t pid, unsigned int timeout_ms, volatile const int *canc
 	return rc;
 }
 
-static void explain_death(struct tm_result *r, int status)
+#define UNKNOWN UINT64_MAX
+
+/* Processes that the kernel killed for want of memory since it was booted, anywhere. */
+static uint64_t oom_kills(void)
+{
+	FILE *f = fopen("/proc/vmstat", "re");
+	uint64_t count = UNKNOWN;
+	char line[128];
+
+	while (f && count == UNKNOWN && fgets(line, sizeof(line), f))
+		sscanf(line, "oom_kill %" SCNu64, &count);
+	if (f)
+		fclose(f);
+	return count;
+}
+
+static const char *why_killed(uint64_t oom_kills_before)
+{
+	uint64_t now = oom_kills();
+
+	if (now == UNKNOWN || oom_kills_before == UNKNOWN)
+		return ": out of memory, or killed from outside";
+	return now > oom_kills_before ? ": out of memory" : ": killed from outside";
+}
+
+static void explain_death(struct tm_result *r, int status, uint64_t oom_kills_before)
 {
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return;
@@ -272,8 +299,7 @@ static void explain_death(struct tm_result *r, int status)
 	if (WIFSIGNALED(status))
 		snprintf(r->why, sizeof(r->why), "the run process died of signal %d (%s)%s",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)),
-			 WTERMSIG(status) == SIGKILL ? ": out of memory, or killed from outside"
-						     : "");
+			 WTERMSIG(status) == SIGKILL ? why_killed(oom_kills_before) : "");
 	else
 		snprintf(r->why, sizeof(r->why), "the run process ended with status %d",
 			 WEXITSTATUS(status));
@@ -282,6 +308,8 @@ static void explain_death(struct tm_result *r, int status)
 int tm_run(const struct tm_cell *cell, const struct tm_run_context *context, struct tm_result *r,
 	   unsigned int timeout_ms, volatile const int *cancel)
 {
+	/* Counted, the same must be done each time, and no guest's memory is short. */
+	uint64_t oom_kills_before = cell->deterministic ? UNKNOWN : oom_kills();
 	int status = 0, rc;
 	pid_t pid;
 
@@ -289,8 +317,9 @@ int tm_run(const struct tm_cell *cell, const struct tm_run_context *context, str
 	pid = fork_on(cell->placement.initiator_cpu[0], cell, context, r);
 	if (pid < 0) {
 		r->error = pid;
-		snprintf(r->why, sizeof(r->why), "cannot start a process on CPU %u: %s",
-			 cell->placement.initiator_cpu[0], strerror(-pid));
+		snprintf(r->why, sizeof(r->why), "cannot start a process on CPU %u: %s%s",
+			 cell->placement.initiator_cpu[0], strerror(-pid),
+			 pid == -EINVAL ? ": it is offline, or not allowed any more" : "");
 		return 0;
 	}
 	rc = wait_for(pid, timeout_ms, cancel, &status);
@@ -301,6 +330,6 @@ int tm_run(const struct tm_cell *cell, const struct tm_run_context *context, str
 		snprintf(r->why, sizeof(r->why), "not done after %u s: stopped", timeout_ms / 1000);
 		return 0;
 	}
-	explain_death(r, status);
+	explain_death(r, status, oom_kills_before);
 	return 0;
 }
