@@ -39,6 +39,7 @@
 
 enum {
 	START_MS = 10000, /* until the workers run */
+	REMOVE_MS = 1000,
 	LOOK_MS = 10,
 };
 
@@ -71,6 +72,7 @@ struct tm_background {
 	int control; /* its end says stop */
 	int report;  /* the supervisor's: pid of stress-ng; end of file: it ended */
 	int yaml_fd;
+	char directory[128];
 };
 
 static int fail(char *why, size_t why_size, int error, const char *format, ...)
@@ -381,6 +383,11 @@ static void finish(struct tm_background *b)
 	}
 	if (b->report >= 0)
 		close(b->report);
+	/* Where the supervisor did not: killed, its workers may write a moment longer. */
+	for (unsigned int ms = 0; ms < REMOVE_MS && !access(b->directory, F_OK); ms += LOOK_MS) {
+		tm_load_remove(b->directory);
+		poll(NULL, 0, LOOK_MS);
+	}
 }
 
 int tm_background_start(const char *spec, const unsigned int *cpus, unsigned int count,
@@ -413,6 +420,7 @@ int tm_background_start(const char *spec, const unsigned int *cpus, unsigned int
 		goto out;
 	}
 	snprintf(c.yaml, sizeof(c.yaml), "/proc/self/fd/%d", c.yaml_fd);
+	memcpy(b->directory, c.directory, sizeof(b->directory));
 	c.argv[c.argc++] = metrics;
 	c.argv[c.argc++] = yaml;
 	c.argv[c.argc++] = c.yaml;
@@ -423,7 +431,6 @@ int tm_background_start(const char *spec, const unsigned int *cpus, unsigned int
 		rc = wait_until_running(b);
 	if (rc) {
 		finish(b);
-		rmdir(c.directory); /* where no supervisor did */
 		last_words(c.log_fd, words, sizeof(words));
 		if (rc == -ECANCELED)
 			fail(why, why_size, rc = -EINVAL,
@@ -494,17 +501,22 @@ static char *read_metrics(int fd)
 	return text;
 }
 
+bool tm_background_ended(const struct tm_background *b)
+{
+	struct pollfd ended = {.fd = b->report, .events = POLLIN};
+
+	return poll(&ended, 1, 0) > 0;
+}
+
 int tm_background_stop(struct tm_background *b, char **metrics)
 {
-	struct pollfd ended;
 	int rc;
 
 	if (metrics)
 		*metrics = NULL;
 	if (!b)
 		return 0;
-	ended = (struct pollfd){.fd = b->report, .events = POLLIN};
-	rc = poll(&ended, 1, 0) > 0 ? -ECANCELED : 0;
+	rc = tm_background_ended(b) ? -ECANCELED : 0;
 	finish(b);
 	if (metrics)
 		*metrics = read_metrics(b->yaml_fd);

@@ -6,6 +6,7 @@
 #ifndef TLBMARK_BACKGROUND_H
 #define TLBMARK_BACKGROUND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct tm_background;
@@ -30,6 +31,9 @@ int tm_background_start(const char *spec, const unsigned int *cpus, unsigned int
 
 /* Checks spec and that stress-ng is there and takes it; starts no load. */
 int tm_background_check(const char *spec, char *why, size_t why_size);
+
+/* Has it ended by itself, or been killed? */
+bool tm_background_ended(const struct tm_background *b);
 
 /*
  * Ends it (SIGTERM, then SIGKILL, the whole group and stray descendants),

@@ -106,6 +106,11 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 	return 0;
 }
 
+void tm_load_remove(const char *directory)
+{
+	nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 /* Reaps what has ended; true while `load` has not, *left while anything is left. */
 static bool reap(pid_t *load, bool *left)
 {
@@ -206,6 +211,6 @@ void tm_load_supervise(const struct tm_load_command *c, pid_t parent, int parent
 		asked = asked || fds[0].revents;
 	}
 	end_all(load, getppid() == parent);
-	nftw(c->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	tm_load_remove(c->directory);
 	_exit(0);
 }

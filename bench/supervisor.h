@@ -42,4 +42,7 @@ void tm_load_execute(const struct tm_load_command *c) __attribute__((noreturn));
 void tm_load_supervise(const struct tm_load_command *c, pid_t parent, int parent_fd, int control,
 		       int report) __attribute__((noreturn));
 
+/* Removes a directory with what is in it. */
+void tm_load_remove(const char *directory);
+
 #endif /* TLBMARK_SUPERVISOR_H */
