@@ -198,12 +198,12 @@ static int judge(const struct tm_stress_outcome *out)
 		tm_error("this kernel or machine misses a flush");
 		return TM_EXIT_FAILED;
 	}
-	if (out->failed) {
+	if (out->failed)
 		tm_error("%" PRIu64 " bout%s failed, so not everything was checked", out->failed,
 			 out->failed == 1 ? "" : "s");
-		return TM_EXIT_CANNOT;
-	}
-	return TM_EXIT_OK;
+	if (out->load_lost)
+		tm_error("the background load ended early, so not everything was checked under it");
+	return out->failed || out->load_lost ? TM_EXIT_CANNOT : TM_EXIT_OK;
 }
 
 static int cmd_stress(int argc, char **argv)

@@ -91,6 +91,7 @@ libtlbmark_cli_a_SOURCES = \
 	bench/signals.h \
 	bench/stress.c \
 	bench/stress.h \
+	bench/stress_cpus.c \
 	bench/stress_draw.c \
 	bench/stress_report.c \
 	plots/data.c \

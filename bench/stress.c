@@ -52,6 +52,7 @@ struct stress {
 	bool opened;		/* the opening is over */
 	uint64_t random, start_ns, end_ns, self_ns, deck_ns;
 	uint64_t shootdowns_before;
+	struct tm_stress_cpus cpus;
 	bool live;
 	char why[WHY];
 };
@@ -60,6 +61,13 @@ static int cannot(const struct stress *s)
 {
 	tm_error("stress: %s", s->why);
 	return TM_EXIT_CANNOT;
+}
+
+/* Before a line of another kind. */
+static void clear_line(const struct stress *s)
+{
+	if (s->live)
+		fputs("\r\033[K", stderr);
 }
 
 /* ---- which workloads ---- */
@@ -234,8 +242,7 @@ static void tell(struct stress *s, const struct tm_cell *c)
 		n += snprintf(v->cpus + n, sizeof(v->cpus) - (size_t)n, "%s%u", i ? " " : " -> ",
 			      c->placement.responder_cpu[i]);
 	snprintf(v->cpus + n, sizeof(v->cpus) - (size_t)n, ", %s", tm_state_name(c->state));
-	if (s->live)
-		fputs("\r\033[K", stderr);
+	clear_line(s);
 	tm_error("stale translation after %.1f s, bout %" PRIu64 " of seed %" PRIu64
 		 ": %s (%s): %s; %" PRIu64 " in this bout",
 		 (double)v->at_ns / 1e9, v->bout, s->o->seed, v->label, v->cpus, v->what, v->count);
@@ -279,6 +286,11 @@ static void account(struct stress *s, struct tm_stress_path *p, const struct tm_
 	++*in_a_row;
 	snprintf(r->skipped ? p->skip_why : p->fail_why,
 		 r->skipped ? sizeof(p->skip_why) : sizeof(p->fail_why), "%s", r->why);
+	/* The first of each path; the end tells how many there were. */
+	if (r->skipped || p->failed > 1)
+		return;
+	clear_line(s);
+	tm_error("bout %" PRIu64 " failed: %s: %s", s->out->bouts, p->workload->name, r->why);
 }
 
 static uint64_t length_of(const struct stress *s, const struct tm_workload *w)
@@ -371,6 +383,40 @@ static void give_up(struct stress *s, size_t path)
 	}
 }
 
+/* ---- what goes on around ---- */
+
+/* What is drawn from here on knows of CPUs that are gone, or back. An exit status. */
+static int look_at_cpus(struct stress *s)
+{
+	struct tm_topo *topo;
+	char what[320];
+
+	if (!tm_stress_cpus_changed(&s->cpus, what, sizeof(what)))
+		return TM_EXIT_OK;
+	if (tm_topo_load(NULL, &topo, s->why, sizeof(s->why)))
+		return cannot(s);
+	tm_topo_free(s->topo);
+	s->topo = topo;
+	clear_line(s);
+	tm_error("after %.1f s: %s; %u may be used", (double)now_ns(s) / 1e9, what,
+		 tm_topo_cpus(topo));
+	if (tm_topo_cpus(topo) > 1)
+		return TM_EXIT_OK;
+	tm_error("stress: ended: a translation can only be stale on another CPU");
+	return TM_EXIT_CANNOT;
+}
+
+static void look_at_load(struct stress *s)
+{
+	if (!s->load || s->out->load_lost || !tm_background_ended(s->load))
+		return;
+	s->out->load_lost = true;
+	clear_line(s);
+	tm_error("after %.1f s: the background load ended (it failed, or was killed): going on "
+		 "without it",
+		 (double)now_ns(s) / 1e9);
+}
+
 /* ---- the line on a terminal ---- */
 
 static uint64_t shootdowns(const struct stress *s)
@@ -409,6 +455,7 @@ static int open_all(struct stress *s)
 {
 	unsigned int recovered = 0, n;
 
+	tm_stress_cpus_begin(&s->cpus);
 	if (tm_topo_load(NULL, &s->topo, s->why, sizeof(s->why)))
 		return cannot(s);
 	n = tm_topo_cpus(s->topo);
@@ -419,6 +466,9 @@ static int open_all(struct stress *s)
 	}
 	if (tm_sysstate_open(s->o->state_directory, &s->state, &recovered, s->why, sizeof(s->why)))
 		return cannot(s);
+	/* A damaged journal, or a setting that could not be put back even now. */
+	if (s->why[0])
+		tm_error("note: %s", s->why);
 	if (recovered && !s->o->quiet)
 		tm_error("note: restored %u setting%s that an earlier, killed run had left",
 			 recovered, recovered == 1 ? "" : "s");
@@ -462,7 +512,7 @@ static void start_trace(struct stress *s)
 
 static int go_on(struct stress *s)
 {
-	int rc = 0;
+	int rc = 0, status = TM_EXIT_OK;
 
 	s->start_ns = tm_monotonic_ns();
 	s->end_ns = s->o->duration_ns;
@@ -470,20 +520,20 @@ static int go_on(struct stress *s)
 	s->live = !s->o->quiet && isatty(STDERR_FILENO);
 	s->out->have_shootdowns = !tm_interrupts_read("TLB", &s->shootdowns_before);
 	shuffle(s);
-	while (!rc && !tm_cancel && now_ns(s) < s->end_ns && s->deck_count + s->self_count &&
-	       !(s->o->until_violation && s->out->violations)) {
+	while (!rc && !tm_cancel && !(status = look_at_cpus(s)) && now_ns(s) < s->end_ns &&
+	       s->deck_count + s->self_count && !(s->o->until_violation && s->out->violations)) {
 		size_t path = next_path(s);
 
 		show(s, s->out->paths[path].workload);
 		rc = bout(s, &s->out->paths[path]);
 		give_up(s, path);
+		look_at_load(s);
 	}
-	if (s->live)
-		fputs("\r\033[K", stderr);
+	clear_line(s);
 	s->out->elapsed_ns = now_ns(s);
 	s->out->shootdowns = shootdowns(s);
 	s->out->signal = tm_caught;
-	return tm_cancel ? TM_EXIT_SIGNAL + tm_caught : TM_EXIT_OK;
+	return tm_cancel ? TM_EXIT_SIGNAL + tm_caught : status;
 }
 
 int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *out)

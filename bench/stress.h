@@ -13,6 +13,7 @@
 #define TLBMARK_STRESS_H
 
 #include <jansson.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -67,6 +68,7 @@ struct tm_stress_outcome {
 	uint64_t shootdowns; /* the TLB line of /proc/interrupts, of the whole machine */
 	int signal;	     /* it was interrupted by this one */
 	char no_trace[192];  /* why the kernel traces nothing for us; "": it does */
+	bool load_lost;	     /* the background load ended before the run did */
 };
 
 /*
@@ -84,6 +86,19 @@ void tm_stress_free(struct tm_stress_outcome *out);
  */
 int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint64_t seed,
 		   uint64_t visit, struct tm_cell *cell, char *why, size_t why_size);
+
+/*
+ * The CPUs that may be used, which may change: hotplug, a cpuset. More than there
+ * were at the beginning there never are. Nothing is told of more than 8,192.
+ */
+enum { TM_STRESS_CPU_SETS = 8 };
+struct tm_stress_cpus {
+	bool known;
+	cpu_set_t asked[TM_STRESS_CPU_SETS], now[TM_STRESS_CPU_SETS];
+};
+void tm_stress_cpus_begin(struct tm_stress_cpus *c);
+/* Since the beginning or the last call? In words in what. */
+bool tm_stress_cpus_changed(struct tm_stress_cpus *c, char *what, size_t size);
 
 /* The table and the verdict for people, and as JSON (NULL: out of memory). */
 void tm_stress_print(FILE *f, const struct tm_stress_options *o,

@@ -118,12 +118,12 @@ json_t *tm_stress_json(const struct tm_stress_options *o, const struct tm_stress
 	for (size_t i = 0; i < o->workload_count; i++)
 		json_array_append_new(names, json_string(o->workloads[i]));
 	return json_pack(
-		"{s:s, s:s, s:I, s:I, s:I, s:s*, s:o, s:I, s:I, s:I, s:o?, s:s*, s:o, s:o}",
+		"{s:s, s:s, s:I, s:I, s:I, s:s*, s:b, s:o, s:I, s:I, s:I, s:o?, s:s*, s:o, s:o}",
 		"schema", "tlbmark-stress-1", "suite_version", PACKAGE_VERSION, "seed",
 		(json_int_t)o->seed, "duration_ns", (json_int_t)o->duration_ns, "elapsed_ns",
-		(json_int_t)out->elapsed_ns, "background", o->background, "workloads", names,
-		"bouts", (json_int_t)out->bouts, "checks", (json_int_t)out->checks, "violations",
-		(json_int_t)out->violations, "shootdowns",
+		(json_int_t)out->elapsed_ns, "background", o->background, "background_lost",
+		out->load_lost, "workloads", names, "bouts", (json_int_t)out->bouts, "checks",
+		(json_int_t)out->checks, "violations", (json_int_t)out->violations, "shootdowns",
 		out->have_shootdowns ? json_integer((json_int_t)out->shootdowns) : NULL, "no_trace",
 		out->no_trace[0] ? out->no_trace : NULL, "paths", paths_json(out), "told",
 		violations_json(out));
