@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* `tlbmark stress`: options in, a stress run, a verdict. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -165,6 +168,100 @@ static int parse(struct arguments *a, int argc, char **argv)
 	return rc;
 }
 
+/* Before the run: hours later is late for that. The name is left alone until there is a verdict. */
+static int check_out(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	char folder[PATH_MAX] = ".";
+	struct stat st;
+
+	if (!path)
+		return TM_EXIT_OK;
+	errno = 0;
+	if (!stat(path, &st) && S_ISDIR(st.st_mode))
+		errno = EISDIR;
+	else if (!access(path, W_OK))
+		return TM_EXIT_OK;
+	if (errno == ENOENT) {
+		if (slash)
+			snprintf(folder, sizeof(folder), "%.*s",
+				 slash == path ? 1 : (int)(slash - path), path);
+		if (!access(folder, W_OK | X_OK))
+			return TM_EXIT_OK;
+	}
+	tm_error("stress: cannot write %s: %s: give another place with --out", path,
+		 strerror(errno));
+	return TM_EXIT_CANNOT;
+}
+
+static int write_text(int fd, const char *text)
+{
+	size_t left = strlen(text);
+	ssize_t n;
+
+	for (; left; text += n, left -= (size_t)n) {
+		n = write(fd, text, left);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		n = n < 0 ? 0 : n;
+	}
+	return 0;
+}
+
+/* 0 or -errno; what was written of a file that was made stays there. */
+static int write_to(const char *path, int flags, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0666), rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = write_text(fd, text);
+	/* EINVAL, EROFS: a pipe or the like. */
+	if (!rc && fsync(fd) && errno != EINVAL && errno != EROFS)
+		rc = -errno;
+	if (close(fd) && !rc)
+		rc = -errno;
+	return rc;
+}
+
+/* A file is there as a whole, or as it was: written beside it, then renamed. 0 or -errno. */
+static int write_file(const char *path, const char *text)
+{
+	char beside[PATH_MAX + 32], real[PATH_MAX];
+	struct stat st;
+	bool there;
+	int rc;
+
+	if (realpath(path, real))
+		path = real;
+	there = !stat(path, &st);
+	snprintf(beside, sizeof(beside), "%s.%d", path, (int)getpid());
+	if (there && !S_ISREG(st.st_mode))
+		return write_to(path, 0, text);
+	rc = write_to(beside, O_CREAT | O_EXCL, text);
+	/* A file that may be changed in a folder that may not. */
+	if (there && (rc == -EACCES || rc == -EPERM))
+		return write_to(path, O_TRUNC, text);
+	if (!rc && rename(beside, path))
+		rc = -errno;
+	if (rc)
+		unlink(beside);
+	return rc;
+}
+
+static int write_verdict(const char *path, const json_t *verdict)
+{
+	char *text = json_dumps(verdict, JSON_INDENT(2));
+	int rc = text ? write_file(path, text) : -ENOMEM;
+
+	free(text);
+	if (!rc)
+		return TM_EXIT_OK;
+	tm_error("cannot write %s: %s; the verdict is on standard output alone", path,
+		 strerror(-rc));
+	return TM_EXIT_CANNOT;
+}
+
 /* The verdict, where it was asked for. An exit status. */
 static int report(const struct arguments *a, const struct tm_stress_outcome *out)
 {
@@ -175,10 +272,8 @@ static int report(const struct arguments *a, const struct tm_stress_outcome *out
 		tm_error("out of memory for the verdict");
 		status = TM_EXIT_CANNOT;
 	}
-	if (verdict && a->out && json_dump_file(verdict, a->out, JSON_INDENT(2))) {
-		tm_error("cannot write %s: %s", a->out, strerror(errno));
+	if (verdict && a->out && write_verdict(a->out, verdict))
 		status = TM_EXIT_CANNOT;
-	}
 	if (verdict && a->json) {
 		json_dumpf(verdict, stdout, JSON_INDENT(2));
 		putchar('\n');
@@ -218,7 +313,9 @@ static int cmd_stress(int argc, char **argv)
 		json_decref(a.replayed);
 		return rc < 0 ? TM_EXIT_OK : rc;
 	}
-	status = tm_stress_run(&a.stress, &out);
+	status = check_out(a.out);
+	if (!status)
+		status = tm_stress_run(&a.stress, &out);
 	if (out.bouts) {
 		rc = report(&a, &out);
 		status = status ? status : rc;
