@@ -89,6 +89,7 @@ TM_SYSTEM_TESTS = \
 	tests/guest/memory.sh \
 	tests/guest/notifier.sh \
 	tests/guest/pages.sh \
+	tests/guest/reliability.sh \
 	tests/guest/tiny.sh \
 	tests/guest/topology.sh \
 	tests/guest/vmap.sh \
@@ -97,6 +98,7 @@ TM_SYSTEM_TESTS = \
 	tests/lab.sh \
 	tests/plots.sh \
 	tests/quickstart.sh \
+	tests/reliability.sh \
 	tests/restore.sh \
 	tests/schema.sh \
 	tests/stress.sh \
