@@ -299,7 +299,10 @@ static void explain_death(struct tm_result *r, int status, uint64_t oom_kills_be
 	if (WIFSIGNALED(status))
 		snprintf(r->why, sizeof(r->why), "the run process died of signal %d (%s)%s",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)),
-			 WTERMSIG(status) == SIGKILL ? why_killed(oom_kills_before) : "");
+			 WTERMSIG(status) == SIGKILL ? why_killed(oom_kills_before)
+			 : WTERMSIG(status) == SIGBUS
+				 ? ": no block for a page of a file, or no huge page"
+				 : "");
 	else
 		snprintf(r->why, sizeof(r->why), "the run process ended with status %d",
 			 WEXITSTATUS(status));

@@ -24,7 +24,10 @@
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 
 /* More entries than the second-level TLB of any CPU so far has (3,072). */
-enum { TLB_ENTRIES = 4096 };
+enum {
+	TLB_ENTRIES = 4096,
+	DISK_SPARE_BYTES = 1 << 20, /* file systems need some for themselves */
+};
 
 const char *const pages_kinds[] = {"4k", "thp", "hugetlb", NULL};
 const char *const pages_small_kinds[] = {"4k", "thp", NULL};
@@ -160,13 +163,28 @@ static int open_temporary(void)
 	return open_device();
 }
 
-static bool has_disk(void)
+/* A device has the size that it has, see make_long(). */
+static int check_disk(uint64_t bytes, char *why, size_t why_size)
 {
-	int fd = open_temporary();
+	int fd = open_temporary(), rc = 0;
+	struct statfs fs;
+	struct stat st;
 
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
+	if (fd < 0) {
+		snprintf(why, why_size, "%s", no_disk);
+		return -ENOTSUP;
+	}
+	/* Stores to a page that gets no block end in SIGBUS. */
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && !fstatfs(fd, &fs) &&
+	    (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize < bytes + DISK_SPARE_BYTES) {
+		snprintf(why, why_size,
+			 "a file of %" PRIu64 " KiB does not fit on the disk, which has %" PRIu64
+			 " KiB left: free some, or set TMPDIR to another",
+			 bytes >> 10, (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize >> 10);
+		rc = -ENOTSUP;
+	}
+	close(fd);
+	return rc;
 }
 
 /* ---- may it run? ---- */
@@ -212,8 +230,6 @@ static int check_kind(enum pages_kind kind, enum pages_backing backing, char *wh
 		reason = "this kernel has no hugetlb pages";
 	else if (backing == PAGES_SHARED && !memory_files())
 		reason = "this kernel has no memfd_create(2) (CONFIG_MEMFD_CREATE)";
-	else if (backing == PAGES_FILE && !has_disk())
-		reason = no_disk;
 	if (!reason)
 		return 0;
 	snprintf(why, why_size, "%s", reason);
@@ -254,7 +270,9 @@ int pages_check(const struct tm_cell_args *cell, enum pages_kind kind, enum page
 			 "%" PRIu64 " pages of this kind are more than can be counted", count);
 		return -ENOTSUP;
 	}
-	return check_room(cell, kind, count, why, why_size);
+	if (backing == PAGES_FILE)
+		rc = check_disk(count * cell->initiators * pages_kind_bytes(kind), why, why_size);
+	return rc ? rc : check_room(cell, kind, count, why, why_size);
 }
 
 int pages_knobs(const struct tm_cell_args *cell, enum pages_kind kind, enum pages_backing backing,
