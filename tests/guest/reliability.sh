@@ -46,7 +46,6 @@ says() {
 
 # --- CPUs that come and go ------------------------------------------------------------
 
-# As soon as a run is seen to be on a CPU that may go, it goes.
 guest 'stress, CPUs going and coming' 0 --cpus 4 -- '
 	(
 		for cpu in 2 3 0; do
@@ -81,9 +80,20 @@ says 'stress: with what it had seen until then' '^no stale translation seen' out
 
 # --- the same to a measurement -----------------------------------------------------------
 
+# As soon as a run has two responders, threads or processes: some have none.
 guest 'run, the responder'\''s CPU going' 1 --cpus 3 -- '
 	(
-		$b usleep 2500000
+		seen=0
+		while [ $seen -lt 3 ]; do
+			$b usleep 50000
+			seen=0
+			for run in $($b pidof tlbmark-run); do
+				for thread in /proc/$run/task/[0-9]*; do
+					seen=$((seen + 1))
+				done
+			done
+		done
+		$b usleep 500000
 		echo 0 >$cpus/cpu2/online
 	) &
 	./tlbmark run --quiet --no-plots --initiator-cpu 0 --responders 2 --repeat 1 --probe none \
