@@ -120,6 +120,7 @@ TM_KMOD = \
 	workloads/kmod/vmap.h \
 	workloads/kmod/vmap_alias.c \
 	workloads/kmod/vmap_attribute.c \
+	workloads/kmod/vmap_permission.c \
 	workloads/kmod/vmap_shootdown.c
 TM_KMOD_UAPI = \
 	include/tlbmark/uapi.h \

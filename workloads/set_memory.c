@@ -11,9 +11,17 @@
  *
  * It does not measure the split of the direct map's huge page: that happens
  * once, before, and stays when the run is over.
+ *
+ * The oracle: a page that is cached otherwise than the TLB says cannot be told
+ * from one that is not. So verify() takes the right to write away, by
+ * set_memory_ro(), which goes the same way through cpa_flush(); each CPU's
+ * store must fail from then on. What was unmapped lazily before must be purged
+ * by it, and the vfree() of such memory must purge at once.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include <tlbmark/uapi_vmap.h>
 #include <tlbmark/workload.h>
@@ -99,6 +107,62 @@ static int operate(struct tm_thread *t, void *state)
 			    (uint32_t)v[BATCH]);
 }
 
+/* One violation for each page of each CPU on which it still went well. */
+static void check(struct tm_verdict *v, const struct tm_vmap_permission *p, enum tm_vmap_stale what,
+		  uint64_t looks)
+{
+	static const char *const whats[] = {
+		[TM_VMAP_STALE_DIRECT] = "stores to the direct map went through after"
+					 " set_memory_ro()",
+		[TM_VMAP_STALE_ALIAS] = "loads from an unmapped area succeeded after"
+					" set_memory_ro() of its page",
+		[TM_VMAP_STALE_AREA] = "stores to a vmap area went through after set_memory_ro()",
+		[TM_VMAP_STALE_FREED] = "loads from a read-only area succeeded after its vfree()",
+	};
+	uint64_t stale = p->after[what];
+
+	for (uint64_t i = 0; i < looks; i++)
+		tm_check(v, i >= stale,
+			 "%" PRIu64 " of %" PRIu64 " %s, one of them on CPU %u at %#llx", stale,
+			 looks, whats[what], p->cpu[what], p->address[what]);
+}
+
+static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
+{
+	const struct state *s = state;
+	unsigned char mask[KMOD_MASK_BYTES];
+
+	kmod_mask_responders(t, mask);
+	kmod_mask_add(mask, t->cpu);
+	for (uint64_t round = 0; round < v->rounds; round++) {
+		struct tm_vmap_permission request = {
+			.mask = (uintptr_t)mask,
+			.mask_bytes = sizeof(mask),
+			.pages = (uint32_t)t->cell->values[PAGES],
+		};
+		const uint64_t cpus = t->cell->responders + UINT64_C(1);
+		uint64_t looks;
+		int rc = ioctl(s->fds[0], TM_VMAP_PERMISSION, &request);
+
+		/* Not by this kernel: then nothing is checked, and nothing said to be right. */
+		if (rc && errno == EOPNOTSUPP)
+			return 0;
+		if (rc)
+			return tm_fail(t, -errno, "taking the right to write from %u pages",
+				       request.pages);
+		looks = request.before[TM_VMAP_STALE_DIRECT];
+		tm_check(v, looks >= cpus && looks == request.before[TM_VMAP_STALE_AREA],
+			 "%" PRIu64 " stores to the direct map and %llu to an area, of %" PRIu64
+			 " CPUs, went through before set_memory_ro()",
+			 looks, request.before[TM_VMAP_STALE_AREA], cpus);
+		check(v, &request, TM_VMAP_STALE_DIRECT, looks);
+		check(v, &request, TM_VMAP_STALE_ALIAS, cpus);
+		check(v, &request, TM_VMAP_STALE_AREA, looks);
+		check(v, &request, TM_VMAP_STALE_FREED, looks);
+	}
+	return 0;
+}
+
 static void teardown(void *state)
 {
 	struct state *s = state;
@@ -123,5 +187,6 @@ const struct tm_workload tm_workload_set_memory = {
 	.probe = probe,
 	.setup = setup,
 	.operate = operate,
+	.verify = verify,
 	.teardown = teardown,
 };

@@ -180,9 +180,49 @@ struct tm_vmap_attribute_run {
 
 _Static_assert(sizeof(struct tm_vmap_attribute_run) == 32, "tm_vmap_attribute_run is ABI");
 
+/*
+ * What TLBs still allow after set_memory_ro(), which is set_memory_uc() and its
+ * like by another bit, and one that shows. The descriptor's own pages, in one piece in
+ * the direct map and also in an area, are written to by each CPU of the mask (of up to
+ * 32 pages or so, the first and the last among them), and become read-only: in the
+ * direct map first, where the flush is by page up to the ceiling, then in the area,
+ * where it is of everything. Before that an area of the first page was read and
+ * vunmap()ed, which set_memory_*() has to purge. Then vfree() of the area, which has to
+ * purge it at once (VM_FLUSH_RESET_PERMS).
+ *
+ * Counted, for each enum tm_vmap_stale, is on how many pages of how many CPUs it went
+ * well before, and after. Before: of DIRECT and AREA all; of ALIAS what TLBs still
+ * had, and of FREED nothing is told. After: 0. `address` and `cpu` are of one that went
+ * well after, 0 and anything without.
+ *
+ * x86, and a kernel that can interpret BPF (CONFIG_BPF_JIT_ALWAYS_ON is not set), by way
+ * of which it is done: elsewhere EOPNOTSUPP. It splits the huge page of the direct
+ * map that the pages are in, for good.
+ */
+enum tm_vmap_stale {
+	TM_VMAP_STALE_DIRECT, /* stores to the direct map after set_memory_ro() of it */
+	TM_VMAP_STALE_ALIAS,  /* loads from an area that was unmapped before that */
+	TM_VMAP_STALE_AREA,   /* stores to an area after set_memory_ro() of it */
+	TM_VMAP_STALE_FREED,  /* loads from that area after it was freed */
+	TM_VMAP_STALES
+};
+
+struct tm_vmap_permission {
+	__u64 mask; /* as above */
+	__u32 mask_bytes;
+	__u32 pages;		       /* 1 .. TM_VMAP_ATTRIBUTE_PAGES_MAX */
+	__u64 before[TM_VMAP_STALES];  /* in 0; out */
+	__u64 after[TM_VMAP_STALES];   /* in 0; out */
+	__u64 address[TM_VMAP_STALES]; /* in 0; out */
+	__u32 cpu[TM_VMAP_STALES];     /* in 0; out */
+};
+
+_Static_assert(sizeof(struct tm_vmap_permission) == 128, "tm_vmap_permission is ABI");
+
 #define TM_VMAP_RUN _IOWR(TM_KMOD_MAGIC, 0x20, struct tm_vmap_run)
 #define TM_VMAP_ALIASES _IOWR(TM_KMOD_MAGIC, 0x21, struct tm_vmap_aliases)
 #define TM_VMAP_LIFETIME _IOWR(TM_KMOD_MAGIC, 0x22, struct tm_vmap_lifetime)
 #define TM_VMAP_ATTRIBUTE _IOWR(TM_KMOD_MAGIC, 0x23, struct tm_vmap_attribute_run)
+#define TM_VMAP_PERMISSION _IOWR(TM_KMOD_MAGIC, 0x24, struct tm_vmap_permission)
 
 #endif /* TLBMARK_UAPI_VMAP_H */

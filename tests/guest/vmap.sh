@@ -64,6 +64,8 @@ for kernel in 6.1 6.12; do
 		holds "$kernel: set_memory_$to and _wb flush $times times" set_memory \
 			"32 = $size and \$cell.parameters.to = '$to'" \
 			"$attribute + $full = $times * 200"
+		holds "$kernel: who may write is known everywhere after set_memory_ro, for $to" set_memory \
+			"32 = $size and \$cell.parameters.to = '$to'" "$clean"
 	done
 	rm -f "$TLBMARK_STORE"*
 	boots "$kernel: the shootdown alone" "$kernel" -- run --ops 200 --repeat 1 --responders 1 \

@@ -396,6 +396,9 @@ static long tm_vmap_ioctl(struct file *file, unsigned int request, unsigned long
 	case TM_VMAP_ATTRIBUTE:
 		error = tm_vmap_attribute(v, user);
 		break;
+	case TM_VMAP_PERMISSION:
+		error = tm_vmap_permission(v, user);
+		break;
 	default:
 		error = -ENOTTY;
 	}
@@ -430,6 +433,7 @@ static int tm_vmap_release_file(struct inode *inode, struct file *file)
 	}
 	kvfree(v->page);
 	tm_vmap_free_block(v);
+	tm_vmap_free_permission(v);
 	tm_vmap_shootdown_free(v);
 	kfree(v);
 	return 0;

@@ -2,8 +2,8 @@
 /*
  * What the parts of tlbmark_vmap share: vmap.c is the device, and maps and
  * unmaps areas; vmap_alias.c looks after areas that are unmapped and not yet
- * flushed; vmap_attribute.c is about the direct map; vmap_shootdown.c times the
- * flush alone.
+ * flushed; vmap_attribute.c is about the direct map; vmap_permission.c about who
+ * may write; vmap_shootdown.c times the flush alone.
  */
 #ifndef TLBMARK_KMOD_VMAP_H
 #define TLBMARK_KMOD_VMAP_H
@@ -24,6 +24,8 @@ struct tm_vmap {
 	u32 pages;
 	struct page *block; /* what set_memory_*() changes: `order`, or NULL */
 	unsigned int order;
+	struct page *permission; /* what set_memory_ro() changes: 1 << permission_order, or NULL */
+	unsigned int permission_order;
 	struct tm_vmap_watch *watch; /* of flush_tlb_kernel_range(), or NULL */
 };
 
@@ -43,7 +45,12 @@ int tm_vmap_check_how(u32 how, u32 pages);
 long tm_vmap_aliases(struct tm_vmap *v, struct tm_vmap_aliases __user *user);
 long tm_vmap_lifetime(struct tm_vmap *v, struct tm_vmap_lifetime __user *user);
 long tm_vmap_attribute(struct tm_vmap *v, struct tm_vmap_attribute_run __user *user);
+long tm_vmap_permission(struct tm_vmap *v, struct tm_vmap_permission __user *user);
 void tm_vmap_free_block(struct tm_vmap *v);
+void tm_vmap_free_permission(struct tm_vmap *v);
+
+/* Can this CPU still read our word at an address that is no longer mapped? x86. */
+bool tm_vmap_is_stale(const void *address, u64 stamp);
 
 /*
  * The first flush_tlb_kernel_range() by the caller, between begin() and end(),

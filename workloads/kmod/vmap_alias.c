@@ -47,8 +47,7 @@ static bool tm_vmap_is_mapped(const void *address)
 #endif
 }
 
-/* Can this CPU still read our word there, which is no longer mapped? */
-static bool tm_vmap_is_stale(const void *address, u64 stamp)
+bool tm_vmap_is_stale(const void *address, u64 stamp)
 {
 	unsigned long flags;
 	u64 value = 0;
