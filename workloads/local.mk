@@ -64,6 +64,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/iommu_counter.c \
 	workloads/kmod.c \
 	workloads/kmod.h \
+	workloads/notified.c \
+	workloads/notified.h \
 	workloads/oracle.c \
 	workloads/oracle.h \
 	workloads/pages.c \
@@ -116,6 +118,8 @@ TM_KMOD = \
 	workloads/kmod/dma_edu.c \
 	workloads/kmod/ipi.c \
 	workloads/kmod/notifier.c \
+	workloads/kmod/notifier.h \
+	workloads/kmod/notifier_tlb.c \
 	workloads/kmod/vmap.c \
 	workloads/kmod/vmap.h \
 	workloads/kmod/vmap_alias.c \

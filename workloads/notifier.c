@@ -5,7 +5,9 @@
  * tlbmark_notifier.
  *
  * Timed, in user space: one munmap(), mprotect() or madvise(MADV_DONTNEED) of
- * base pages of private memory, with --count notifiers on the address space.
+ * base pages of private memory, with --count notifiers on the address space. Other
+ * operations are there for the oracle (--op mremap, cow, punch_hole, collapse,
+ * pageout), each with another path that has to tell.
  * Nothing but them differs from the row with --count 0, so the table's
  * difference to that row is what they cost. Each notifier of a kind is told
  * once before the range changes and once after (range), or once (before Linux
@@ -26,28 +28,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <tlbmark/uapi_notifier.h>
 #include <tlbmark/workload.h>
 
 #include "kmod.h"
+#include "notified.h"
 #include "oracle.h"
 #include "pages.h"
 
 enum { OP, KIND, COUNT, PAGES, DELAY };
-enum { OP_MUNMAP, OP_MPROTECT, OP_DONTNEED };
 enum { START, END, SECONDARY, NON_BLOCKABLE, RANGE_PAGES, SECONDARY_PAGES, SECONDARY_FULL };
 
 /* The gather is full at about 10,000 pages, and then flushes more than once. */
 #define PAGES_MAX 8192
 
-static const char *const ops[] = {"munmap", "mprotect", "madvise_dontneed", NULL};
 static const char *const kinds[] = {"empty", "range", "secondary", "both", NULL};
 
 static const struct tm_param params[] = {
-	[OP] = PAGES_CHOICE_PARAM("op", "the operation", ops, "munmap",
+	[OP] = PAGES_CHOICE_PARAM("op", "the operation", notified_ops, "munmap",
 				  "munmap,mprotect,madvise_dontneed"),
 	[KIND] = {.name = "kind",
 		  .unit = "",
@@ -93,6 +93,7 @@ static const char *const counters[] = {
 
 struct state {
 	int fd;
+	int tlb_fd;  /* a pair more for verify(), with their TLBs; -1: not yet */
 	void *pages; /* of all initiators */
 };
 
@@ -110,7 +111,7 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 			 TM_NOTIFIER_DELAY_NS_MAX);
 		return -ENOTSUP;
 	}
-	return pages_check(c, PAGES_4K, PAGES_ANON, c->values[PAGES], why, why_size);
+	return notified_check(c, (enum notified_op)c->values[OP], c->values[PAGES], why, why_size);
 }
 
 static int setup(struct tm_thread *t, void **state)
@@ -126,6 +127,7 @@ static int setup(struct tm_thread *t, void **state)
 	if (!s)
 		return tm_fail(t, -ENOMEM, "state");
 	*state = s;
+	s->tlb_fd = -1;
 	s->fd = kmod_open(t, "notifier");
 	if (s->fd < 0)
 		return s->fd;
@@ -134,48 +136,21 @@ static int setup(struct tm_thread *t, void **state)
 	return pages_set_new(t, &s->pages);
 }
 
+static enum notified_op op_of(const struct tm_thread *t)
+{
+	return (enum notified_op)t->cell->values[OP];
+}
+
 static int prepare(struct tm_thread *t, void *state)
 {
 	struct state *s = state;
-	struct pages *p = pages_of(t, s->pages);
-	bool unmap = t->cell->values[OP] == OP_MUNMAP;
-	int rc = pages_open(t, p, PAGES_4K, PAGES_ANON, t->cell->values[PAGES]);
 
-	if (!rc)
-		rc = pages_place(t, p, PAGES_KEEP_TABLES, 1, 0);
-	/* The others operate on a mapping that stays. */
-	if (!rc && !unmap)
-		rc = pages_map(t, p, p->at, p->bytes, false);
-	return rc;
-}
-
-/* Mapped, writable, and every page there. */
-static int fill(struct tm_thread *t, struct pages *p)
-{
-	uint64_t op = t->cell->values[OP];
-
-	if (op == OP_MUNMAP)
-		return pages_map(t, p, p->at, p->bytes, false);
-	if (op == OP_MPROTECT && mprotect(p->at, p->bytes, PROT_READ | PROT_WRITE))
-		return tm_fail(t, -errno, "mprotect of %zu bytes", p->bytes);
-	/* By storing: entries that only a fault would make writable have nothing to flush. */
-	for (size_t i = 0; i < p->bytes; i += p->page_bytes)
-		*(volatile uint64_t *)(p->at + i) = 1;
-	return 0;
-}
-
-static inline int operation(uint64_t op, const struct pages *p)
-{
-	if (op == OP_MUNMAP)
-		return munmap(p->at, p->bytes);
-	if (op == OP_MPROTECT)
-		return mprotect(p->at, p->bytes, PROT_READ);
-	return madvise(p->at, p->bytes, MADV_DONTNEED);
+	return notified_prepare(t, pages_of(t, s->pages), op_of(t), t->cell->values[PAGES]);
 }
 
 static int failed(struct tm_thread *t, const struct pages *p)
 {
-	return tm_fail(t, -errno, "%s of %zu bytes", ops[t->cell->values[OP]], p->bytes);
+	return tm_fail(t, -errno, "%s of %zu bytes", notified_ops[op_of(t)], p->bytes);
 }
 
 /* Callbacks since the last call. */
@@ -207,20 +182,20 @@ static int operate(struct tm_thread *t, void *state)
 {
 	struct state *s = state;
 	struct pages *p = pages_of(t, s->pages);
-	uint64_t op = t->cell->values[OP];
 	struct tm_notifier_counts before;
+	enum notified_op op = op_of(t);
 	int rc;
 
 	while (tm_more(t)) {
-		rc = fill(t, p);
+		rc = notified_fill(t, p, op);
 		if (!rc)
 			rc = take_counts(t, s->fd, &before);
 		if (rc)
 			return rc;
-		pages_publish(t, p->at, p->bytes, p->page_bytes);
+		pages_publish(t, notified_at(p), p->bytes, t->page_bytes);
 		tm_begin(t);
-		rc = operation(op, p);
-		tm_end(t, (uint32_t)t->cell->values[PAGES]);
+		rc = notified_do(p, op);
+		tm_end(t, (uint32_t)(p->bytes / t->page_bytes));
 		rc = rc ? failed(t, p) : count(t, s->fd);
 		if (rc)
 			return rc;
@@ -278,69 +253,196 @@ static void check_told(const struct tm_thread *t, const struct tm_notifier_event
 				 (told.secondary > 0) == secondary && !told.misplaced,
 			 "notifier %u of kind %s was told of a page %u times before, %u after"
 			 " the %s, %u times at its flush",
-			 n, kinds[kind], told.start, told.end, ops[t->cell->values[OP]],
+			 n, kinds[kind], told.start, told.end, notified_ops[op_of(t)],
 			 told.secondary);
 		tm_check(v, !told.late, "notifier %u was told of a page when that was free already",
 			 n);
 	}
 }
 
-static void see(struct oracle *o, struct pages *p)
+/*
+ * What one is told of a page, exactly, is known where the operation is one change of
+ * it; a move is followed by an unmapping of the old place. The log holds the page,
+ * which reclaim and collapse would meet.
+ */
+static bool is_told_once(enum notified_op op)
 {
-	switch (o->t->cell->values[OP]) {
-	case OP_MUNMAP:
-		oracle_see(o, p->at, ORACLE_FAULT, "after it was unmapped");
-		break;
-	case OP_MPROTECT:
-		oracle_cannot_store(o, p->at, true, "after mprotect");
-		break;
-	default:
-		oracle_see(o, p->at, ORACLE_ZERO, "after MADV_DONTNEED");
-	}
+	return op != NOTIFIED_COLLAPSE && op != NOTIFIED_PAGEOUT && op != NOTIFIED_MREMAP;
 }
 
 /*
- * Two oracles: nobody reaches the pages by an old translation, and the
- * notifiers were told in time of one of them, another one each round.
+ * The TLBs are those of a pair of notifiers that is there for nothing else, so they
+ * are looked at whatever --kind and --count. Once nothing is timed any more.
+ */
+static int open_tlbs(struct tm_thread *t, struct state *s)
+{
+	struct tm_notifier_set set = {.kind = TM_NOTIFIER_BOTH, .count = 1};
+
+	if (s->tlb_fd >= 0)
+		return 0;
+	s->tlb_fd = kmod_open(t, "notifier");
+	if (s->tlb_fd < 0)
+		return s->tlb_fd;
+	if (ioctl(s->tlb_fd, TM_NOTIFIER_SET, &set))
+		return tm_fail(t, -errno, "attaching notifiers that keep a TLB");
+	return 0;
+}
+
+/* They remember the pages, as many as they can. */
+static int fill_tlbs(struct tm_thread *t, int fd, const struct pages *p,
+		     struct tm_notifier_fill *fill)
+{
+	size_t pages = p->bytes / t->page_bytes;
+
+	*fill = (struct tm_notifier_fill){
+		.address = (uintptr_t)notified_at(p),
+		.pages = (uint32_t)(pages < TM_NOTIFIER_TLB_MAX ? pages : TM_NOTIFIER_TLB_MAX),
+	};
+	if (ioctl(fd, TM_NOTIFIER_FILL, fill))
+		return tm_fail(t, -errno, "filling a TLB with %u pages", fill->pages);
+	return 0;
+}
+
+/* And have forgotten them: a check for each translation that they held. */
+static int check_tlbs(struct tm_thread *t, int fd, const struct tm_notifier_fill *fill,
+		      struct tm_verdict *v)
+{
+	static const char *const names[] = {"range", "secondary"};
+
+	for (uint32_t tlb = 0; tlb < TM_NOTIFIER_TLBS; tlb++) {
+		struct tm_notifier_stale stale = {.tlb = tlb};
+
+		if (!fill->filled[tlb])
+			continue;
+		if (ioctl(fd, TM_NOTIFIER_STALE, &stale))
+			return tm_fail(t, -errno, "looking at a TLB of %s notifiers", names[tlb]);
+		for (uint32_t i = 0; i < fill->filled[tlb]; i++)
+			tm_check(
+				v, i >= stale.stale,
+				"after %s the TLB of the %s notifiers still held %u of %u pages, %u"
+				" of them only to write to, one at %#llx",
+				notified_ops[op_of(t)], names[tlb], stale.stale, fill->filled[tlb],
+				stale.permissions, stale.address);
+	}
+	return 0;
+}
+
+/* The responders' TLBs have the pages, and what these hold. */
+static void see_before(struct oracle *o, char *at)
+{
+	enum notified_op op = op_of(o->t);
+
+	if (op == NOTIFIED_PAGEOUT) /* which storing would make it write back */
+		return;
+	if (op == NOTIFIED_COW) {
+		oracle_see(o, at, ORACLE_ZERO, "before it was copied");
+		return;
+	}
+	oracle_write(o, at);
+	oracle_see(o, at, ORACLE_STAMP, "before the operation");
+}
+
+static void see_after(struct oracle *o, char *at)
+{
+	switch (op_of(o->t)) {
+	case NOTIFIED_MUNMAP:
+		oracle_see(o, at, ORACLE_FAULT, "after it was unmapped");
+		break;
+	case NOTIFIED_MPROTECT:
+		oracle_cannot_store(o, at, true, "after mprotect");
+		break;
+	case NOTIFIED_MREMAP:
+		oracle_see(o, at, ORACLE_FAULT, "at the old place after mremap");
+		break;
+	case NOTIFIED_DONTNEED:
+		oracle_see(o, at, ORACLE_ZERO, "after MADV_DONTNEED");
+		break;
+	case NOTIFIED_PUNCH_HOLE:
+		oracle_see(o, at, ORACLE_ZERO, "after the hole was punched");
+		break;
+	case NOTIFIED_PAGEOUT:
+		break;
+	default:
+		oracle_renew(o);
+		oracle_write(o, at);
+		oracle_see(o, at, ORACLE_STAMP, "after it was written to elsewhere");
+	}
+}
+
+/* From here on what the notifiers are told of that page is logged; NULL: no more. */
+static int watch(struct tm_thread *t, int fd, const char *page)
+{
+	struct tm_notifier_watch watch = {.address = (uintptr_t)page};
+
+	if (ioctl(fd, TM_NOTIFIER_WATCH, &watch))
+		return tm_fail(t, -errno, "watching a page");
+	return 0;
+}
+
+static int check_log(struct tm_thread *t, int fd, struct tm_verdict *v)
+{
+	struct tm_notifier_event event[TM_NOTIFIER_EVENTS_MAX];
+	struct tm_notifier_log log = {
+		.events = (uintptr_t)event,
+		.capacity = TM_NOTIFIER_EVENTS_MAX,
+	};
+
+	if (ioctl(fd, TM_NOTIFIER_LOG, &log))
+		return tm_fail(t, -errno, "reading what the notifiers were told");
+	tm_check(v, !log.lost, "%u callbacks did not fit the log", log.lost);
+	check_told(t, event, log.count, v);
+	return watch(t, fd, NULL);
+}
+
+/* One round: the operation, with a look at the notifiers' TLBs and at what they were told. */
+static int operate_checked(struct tm_thread *t, const struct state *s, struct pages *p,
+			   const char *page, struct tm_verdict *v)
+{
+	bool told = is_told_once(op_of(t));
+	struct tm_notifier_fill fill;
+	int rc = fill_tlbs(t, s->tlb_fd, p, &fill);
+
+	if (!rc && told)
+		rc = watch(t, s->fd, page);
+	if (!rc && notified_do(p, op_of(t)))
+		rc = failed(t, p);
+	if (!rc)
+		rc = check_tlbs(t, s->tlb_fd, &fill, v);
+	return rc || !told ? rc : check_log(t, s->fd, v);
+}
+
+/*
+ * Three oracles: nobody reaches the pages by an old translation, the TLBs that the
+ * notifiers keep hold nothing that is no longer so, and they were told in time of one
+ * of the pages, another one each round.
  */
 static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 {
 	struct state *s = state;
 	struct pages *p = pages_of(t, s->pages);
 	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes};
-	struct tm_notifier_event event[TM_NOTIFIER_EVENTS_MAX];
-	struct tm_notifier_watch none = {0};
+	int rc = open_tlbs(t, s);
 
-	while (oracle_next(&o, p->bytes)) {
-		struct tm_notifier_log log = {
-			.events = (uintptr_t)event,
-			.capacity = TM_NOTIFIER_EVENTS_MAX,
-		};
-		struct tm_notifier_watch watch;
-		int rc = fill(t, p);
+	while (!rc && oracle_next(&o, p->bytes)) {
+		char *at = notified_at(p);
 
+		rc = notified_fill(t, p, op_of(t));
 		if (rc)
-			return rc;
-		oracle_write(&o, p->at);
-		oracle_see(&o, p->at, ORACLE_STAMP, "before the operation");
-		watch.address = (uintptr_t)(p->at + o.offset[o.rounds % o.picks]);
-		if (ioctl(s->fd, TM_NOTIFIER_WATCH, &watch))
-			return tm_fail(t, -errno, "watching a page");
-		if (operation(t->cell->values[OP], p))
-			return failed(t, p);
-		if (ioctl(s->fd, TM_NOTIFIER_LOG, &log) || ioctl(s->fd, TM_NOTIFIER_WATCH, &none))
-			return tm_fail(t, -errno, "reading what the notifiers were told");
-		tm_check(v, !log.lost, "%u callbacks did not fit the log", log.lost);
-		check_told(t, event, log.count, v);
-		see(&o, p);
+			break;
+		see_before(&o, at);
+		rc = operate_checked(t, s, p, at + o.offset[o.rounds % o.picks], v);
+		if (!rc)
+			see_after(&o, at);
 	}
-	return 0;
+	return rc;
 }
 
 static void teardown(void *state)
 {
 	struct state *s = state;
 
+	if (s->tlb_fd >= 0)
+		close(s->tlb_fd);
 	if (s->fd >= 0)
 		close(s->fd);
 	if (s->pages)

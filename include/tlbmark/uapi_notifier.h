@@ -97,9 +97,50 @@ struct tm_notifier_log {
 
 _Static_assert(sizeof(struct tm_notifier_log) == 24, "tm_notifier_log is ABI");
 
+/*
+ * TLBs in software, as devices have that share an address space: one that range
+ * notifiers keep, which forgets at `start` and remembers nothing before `end`, and
+ * one that secondary ones keep, which forgets at the flush. They hold addresses,
+ * and what these meant, but no page.
+ *
+ * TM_NOTIFIER_FILL empties both and then looks the caller's pages up: those that
+ * are there, for each TLB that has a notifier. ENXIO: the file has no notifiers on
+ * the caller's address space. EINVAL: not where a page begins. EINTR, ENOMEM.
+ */
+#define TM_NOTIFIER_TLB_MAX 256
+
+enum tm_notifier_tlb { TM_NOTIFIER_TLB_RANGE, TM_NOTIFIER_TLB_SECONDARY, TM_NOTIFIER_TLBS };
+
+struct tm_notifier_fill {
+	__u64 address;
+	__u32 pages;			/* 1 .. TM_NOTIFIER_TLB_MAX */
+	__u32 filled[TM_NOTIFIER_TLBS]; /* in 0; out: translations it took */
+	__u32 reserved;			/* 0 */
+};
+
+_Static_assert(sizeof(struct tm_notifier_fill) == 24, "tm_notifier_fill is ABI");
+
+/*
+ * What one of them still holds, compared with the page tables, while nobody can change the
+ * mapping: a translation is stale if its page is no longer there, or if it allows
+ * writing and they don't. Must be 0 once the call that changed them has
+ * returned. ENXIO and EINTR as above.
+ */
+struct tm_notifier_stale {
+	__u32 tlb;	   /* enum tm_notifier_tlb */
+	__u32 held;	   /* in 0; out: translations in it */
+	__u32 stale;	   /* in 0; out: of these */
+	__u32 permissions; /* in 0; out: stale ones of which only the permission is */
+	__u64 address;	   /* in 0; out: of a stale one, or 0 */
+};
+
+_Static_assert(sizeof(struct tm_notifier_stale) == 24, "tm_notifier_stale is ABI");
+
 #define TM_NOTIFIER_SET _IOW(TM_KMOD_MAGIC, 0x30, struct tm_notifier_set)
 #define TM_NOTIFIER_COUNTS _IOR(TM_KMOD_MAGIC, 0x31, struct tm_notifier_counts)
 #define TM_NOTIFIER_WATCH _IOW(TM_KMOD_MAGIC, 0x32, struct tm_notifier_watch)
 #define TM_NOTIFIER_LOG _IOWR(TM_KMOD_MAGIC, 0x33, struct tm_notifier_log)
+#define TM_NOTIFIER_FILL _IOWR(TM_KMOD_MAGIC, 0x34, struct tm_notifier_fill)
+#define TM_NOTIFIER_STALE _IOWR(TM_KMOD_MAGIC, 0x35, struct tm_notifier_stale)
 
 #endif /* TLBMARK_UAPI_NOTIFIER_H */

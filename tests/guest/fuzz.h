@@ -28,7 +28,7 @@ struct field {
 	uint64_t low, high;
 };
 
-enum { FIELDS_MAX = 16, REQUESTS_MAX = 6, DEVICES = 4, STRUCT_MAX = 128 };
+enum { FIELDS_MAX = 16, REQUESTS_MAX = 8, DEVICES = 4, STRUCT_MAX = 128 };
 
 struct request {
 	const char *name;

@@ -18,9 +18,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
-#include <tlbmark/uapi_notifier.h>
-
-#include "device.h"
+#include "notifier.h"
 
 /* What 6.6 renamed. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
@@ -40,6 +38,7 @@ struct tm_notifiers {
 	struct mutex lock; /* of requests; callbacks never take it */
 	struct tm_listener *listener;
 	u32 listeners;				    /* registered */
+	u32 kind;				    /* of them */
 	u32 delay_ns;				    /* changes only while none is */
 	u32 delays_ns;				    /* of all listeners; in tm_notifier_delays_ns */
 	atomic_t unfreed;			    /* put, and perhaps still called */
@@ -52,6 +51,9 @@ struct tm_notifiers {
 	unsigned long address;
 	u32 logged, lost;
 	struct tm_notifier_event event[TM_NOTIFIER_EVENTS_MAX];
+
+	bool remembers; /* the TLBs are in use: callbacks empty them */
+	struct tm_tlb tlb[TM_NOTIFIER_TLBS];
 };
 
 static atomic_t tm_notifier_all = ATOMIC_INIT(0);
@@ -84,6 +86,13 @@ static void tm_log(struct tm_listener *l, u16 what, unsigned long start, unsigne
 	spin_unlock(&n->log_lock);
 }
 
+static void tm_forget(struct tm_notifiers *n, enum tm_notifier_tlb tlb, unsigned long start,
+		      unsigned long end)
+{
+	if (unlikely(READ_ONCE(n->remembers)))
+		tm_tlb_drop(&n->tlb[tlb], start, end);
+}
+
 static void tm_delay(const struct tm_notifiers *n)
 {
 	if (n->delay_ns)
@@ -104,6 +113,7 @@ static int tm_start(struct mmu_notifier *notifier, const struct mmu_notifier_ran
 	this_cpu_add(n->counts->pages, (range->end - range->start) >> PAGE_SHIFT);
 	if (!mmu_notifier_range_blockable(range))
 		this_cpu_inc(n->counts->non_blockable);
+	tm_forget(n, TM_NOTIFIER_TLB_RANGE, range->start, range->end);
 	tm_log(l, TM_NOTIFIER_START, range->start, range->end);
 	tm_delay(n);
 	return 0;
@@ -131,6 +141,7 @@ static void tm_invalidate(struct mmu_notifier *notifier, struct mm_struct *mm, u
 	} else {
 		this_cpu_add(n->counts->secondary_pages, (end - start) >> PAGE_SHIFT);
 	}
+	tm_forget(n, TM_NOTIFIER_TLB_SECONDARY, start, end);
 	tm_log(l, TM_NOTIFIER_INVALIDATE, start, end);
 	tm_delay(n);
 }
@@ -200,6 +211,9 @@ static void tm_detach(struct tm_notifiers *n)
 	n->delays_ns = 0;
 	kvfree(n->listener);
 	n->listener = NULL;
+	n->remembers = false;
+	tm_tlb_empty(&n->tlb[TM_NOTIFIER_TLB_RANGE]);
+	tm_tlb_empty(&n->tlb[TM_NOTIFIER_TLB_SECONDARY]);
 }
 
 /* 0; -EINTR, -ENOMEM, -ENOSPC: then some may be attached. */
@@ -208,6 +222,7 @@ static int tm_attach(struct tm_notifiers *n, u32 kind, u32 count)
 	struct mm_struct *mm = current->mm;
 	int error = 0;
 
+	n->kind = kind;
 	n->delays_ns = count * n->delay_ns;
 	if (atomic_add_return(n->delays_ns, &tm_notifier_delays_ns) > TM_NOTIFIER_DELAY_NS_ALL_MAX)
 		return -ENOSPC;
@@ -352,6 +367,88 @@ static long tm_notifier_log(struct tm_notifiers *n, struct tm_notifier_log __use
 	return error;
 }
 
+/* ---- their TLBs ---- */
+
+static bool tm_keeps(const struct tm_notifiers *n, u32 tlb)
+{
+	return n->kind == TM_NOTIFIER_BOTH ||
+	       n->kind ==
+		       (tlb == TM_NOTIFIER_TLB_RANGE ? TM_NOTIFIER_RANGE : TM_NOTIFIER_SECONDARY);
+}
+
+static bool tm_is_of_caller(const struct tm_notifiers *n)
+{
+	return n->listeners && n->listener[0].notifier.mm == current->mm;
+}
+
+/*
+ * Was a range notifier told `start` and not `end` yet? None was in between when it
+ * was registered. The ends are counted first: a change that is over by then is
+ * in both.
+ */
+static bool tm_is_changing(const void *argument)
+{
+	const struct tm_notifiers *n = argument;
+	u64 starts = 0, ends = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) ends += READ_ONCE(per_cpu_ptr(n->counts, cpu)->end);
+	smp_rmb();
+	for_each_possible_cpu(cpu) starts += READ_ONCE(per_cpu_ptr(n->counts, cpu)->start);
+	return starts != ends;
+}
+
+static long tm_notifier_fill(struct tm_notifiers *n, struct tm_notifier_fill __user *user)
+{
+	struct tm_notifier_fill arg;
+	long error = 0;
+	u32 tlb;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	if (arg.address & ~PAGE_MASK || !arg.pages || arg.pages > TM_NOTIFIER_TLB_MAX ||
+	    arg.filled[0] || arg.filled[1] || arg.reserved)
+		return -EINVAL;
+	if (mutex_lock_interruptible(&n->lock))
+		return -EINTR;
+	if (!tm_is_of_caller(n))
+		error = -ENXIO;
+	if (!error && !n->remembers) {
+		WRITE_ONCE(n->remembers, true);
+		/* Callbacks that did not see it have returned when this has. */
+		mmu_notifier_synchronize();
+	}
+	for (tlb = 0; !error && tlb < TM_NOTIFIER_TLBS; tlb++) {
+		tm_tlb_empty(&n->tlb[tlb]);
+		if (tm_keeps(n, tlb))
+			arg.filled[tlb] = tm_tlb_fill(
+				&n->tlb[tlb], arg.address, arg.pages,
+				tlb == TM_NOTIFIER_TLB_RANGE ? tm_is_changing : NULL, n);
+	}
+	mutex_unlock(&n->lock);
+	if (!error && copy_to_user(user, &arg, sizeof(arg)))
+		error = -EFAULT;
+	return error;
+}
+
+static long tm_notifier_stale(struct tm_notifiers *n, struct tm_notifier_stale __user *user)
+{
+	struct tm_notifier_stale arg;
+	long error;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	if (arg.tlb >= TM_NOTIFIER_TLBS || arg.held || arg.stale || arg.permissions || arg.address)
+		return -EINVAL;
+	if (mutex_lock_interruptible(&n->lock))
+		return -EINTR;
+	error = tm_is_of_caller(n) ? tm_tlb_look(&n->tlb[arg.tlb], &arg) : -ENXIO;
+	mutex_unlock(&n->lock);
+	if (!error && copy_to_user(user, &arg, sizeof(arg)))
+		error = -EFAULT;
+	return error;
+}
+
 /* ---- the device ---- */
 
 static int tm_notifier_open(struct inode *inode, struct file *file)
@@ -361,17 +458,19 @@ static int tm_notifier_open(struct inode *inode, struct file *file)
 
 	if (error)
 		return error;
-	n = kzalloc(sizeof(*n), GFP_KERNEL_ACCOUNT);
+	n = kvzalloc(sizeof(*n), GFP_KERNEL_ACCOUNT);
 	if (!n)
 		return -ENOMEM;
 	n->counts = alloc_percpu_gfp(struct tm_notifier_counts, GFP_KERNEL_ACCOUNT);
 	if (!n->counts) {
-		kfree(n);
+		kvfree(n);
 		return -ENOMEM;
 	}
 	mutex_init(&n->lock);
 	init_completion(&n->freed);
 	spin_lock_init(&n->log_lock);
+	tm_tlb_init(&n->tlb[TM_NOTIFIER_TLB_RANGE]);
+	tm_tlb_init(&n->tlb[TM_NOTIFIER_TLB_SECONDARY]);
 	file->private_data = n;
 	return 0;
 }
@@ -383,7 +482,7 @@ static int tm_notifier_close(struct inode *inode, struct file *file)
 	tm_detach(n);
 	tm_watch(n, 0, NULL);
 	free_percpu(n->counts);
-	kfree(n);
+	kvfree(n);
 	return 0;
 }
 
@@ -403,6 +502,10 @@ static long tm_notifier_ioctl(struct file *file, unsigned int request, unsigned 
 		return tm_notifier_watch(n, user);
 	case TM_NOTIFIER_LOG:
 		return tm_notifier_log(n, user);
+	case TM_NOTIFIER_FILL:
+		return tm_notifier_fill(n, user);
+	case TM_NOTIFIER_STALE:
+		return tm_notifier_stale(n, user);
 	default:
 		return -ENOTTY;
 	}
