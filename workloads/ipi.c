@@ -9,11 +9,15 @@
  *
  * It does not measure the system call around it, and unlike membarrier(2)
  * neither a check of who runs in which mm.
+ *
+ * The oracle: when a call has returned each CPU that it was for has run the
+ * function once, and no other CPU has. Every shootdown rests on that.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <tlbmark/uapi_ipi.h>
@@ -95,6 +99,29 @@ static int operate(struct tm_thread *t, void *state)
 	return kmod_operate(t, s->fd, TM_IPI_RUN, &request.run, (uint32_t)t->cell->values[BATCH]);
 }
 
+static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
+{
+	const struct state *s = state;
+
+	for (uint64_t round = 0; round < v->rounds; round++) {
+		struct tm_ipi_check check = {
+			.mask = s->request.mask,
+			.mask_bytes = s->request.mask_bytes,
+			.how = s->request.how,
+		};
+
+		if (ioctl(s->fd, TM_IPI_CHECK, &check))
+			return tm_fail(t, -errno, "a call of a function that counts");
+		for (uint32_t i = 0; i < check.asked || i < check.wrong; i++)
+			tm_check(
+				v, i >= check.wrong,
+				"%u CPUs ran a function otherwise than asked for when the call of %u"
+				" had returned: CPU %u ran it %u times",
+				check.wrong, check.asked, check.cpu, check.times);
+	}
+	return 0;
+}
+
 static void teardown(void *state)
 {
 	struct state *s = state;
@@ -122,5 +149,6 @@ const struct tm_workload tm_workload_ipi = {
 	.probe_cell = probe_cell,
 	.setup = setup,
 	.operate = operate,
+	.verify = verify,
 	.teardown = teardown,
 };

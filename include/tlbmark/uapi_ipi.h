@@ -32,6 +32,24 @@ struct tm_ipi_run {
 
 _Static_assert(sizeof(struct tm_ipi_run) == 32, "tm_ipi_run is ABI");
 
+/*
+ * One operation, whose function counts on which CPUs it runs, and a look at the counts
+ * as soon as it has returned: each CPU that had to run it must have, once, and no
+ * other. Errors are as above.
+ */
+struct tm_ipi_check {
+	__u64 mask; /* as above */
+	__u32 mask_bytes;
+	__u32 how;
+	__u32 asked; /* in 0; out: CPUs that had to run it */
+	__u32 wrong; /* in 0; out: CPUs that did otherwise */
+	__u32 cpu;   /* in 0; out: one of those, */
+	__u32 times; /* in 0; out: and how often it ran it */
+};
+
+_Static_assert(sizeof(struct tm_ipi_check) == 32, "tm_ipi_check is ABI");
+
 #define TM_IPI_RUN _IOWR(TM_KMOD_MAGIC, 0x10, struct tm_ipi_run)
+#define TM_IPI_CHECK _IOWR(TM_KMOD_MAGIC, 0x11, struct tm_ipi_check)
 
 #endif /* TLBMARK_UAPI_IPI_H */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2016
 # The floor in the kernel: each call runs its function once on the responder.
 . "${srcdir:-.}/tests/guest/guest.sh"
 need_guests 6.1 6.12
@@ -13,6 +13,9 @@ for kernel in 6.1 6.12; do
 		[ $how != flush-all ] || called=tm_ipi_flush_all
 		is "$kernel: $how: $called once an operation" '200 200' "$(of_records \
 			"\$counts.ops || ' ' || \$probe.functions.$called.in" \
+			"\$cell.parameters.how = '$how'")"
+		is "$kernel: $how: the oracle counted once everywhere" 1 "$(of_records \
+			'$verify.checks >= 32 and $verify.violations = 0' \
 			"\$cell.parameters.how = '$how'")"
 	done
 done

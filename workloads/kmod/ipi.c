@@ -7,6 +7,7 @@
  * on_each_cpu() (kernel/smp.c), __flush_tlb_all() (arch/x86/mm/tlb.c).
  */
 #include <linux/cpumask.h>
+#include <linux/percpu.h>
 #include <linux/slab.h>
 
 #include <tlbmark/uapi_ipi.h>
@@ -70,6 +71,102 @@ static int tm_ipi_once(struct tm_loop *l, u32 how, const struct cpumask *mask)
 	return error;
 }
 
+/* Which of the mask's CPUs run it, now that preemption is off; the caller's own never. */
+static void tm_ipi_targets(u32 how, const struct cpumask *mask, struct cpumask *targets)
+{
+	int first;
+
+	cpumask_and(targets, how == TM_IPI_SINGLE || how == TM_IPI_MASK ? mask : cpu_online_mask,
+		    cpu_online_mask);
+	if (how != TM_IPI_FLUSH_ALL)
+		cpumask_clear_cpu(smp_processor_id(), targets);
+	first = cpumask_first(targets);
+	if (how == TM_IPI_SINGLE && first < nr_cpu_ids) {
+		cpumask_clear(targets);
+		cpumask_set_cpu(first, targets);
+	}
+}
+
+static void tm_ipi_count(void *times)
+{
+	this_cpu_inc(*(u32 __percpu *)times);
+}
+
+static void tm_ipi_count_flush(void *times)
+{
+#ifdef CONFIG_X86
+	__flush_tlb_all();
+#endif
+	tm_ipi_count(times);
+}
+
+static int tm_ipi_check_once(struct tm_ipi_check *arg, const struct cpumask *mask,
+			     struct cpumask *targets, u32 __percpu *times)
+{
+	int cpu, error = 0;
+
+	get_cpu();
+	tm_ipi_targets(arg->how, mask, targets);
+	arg->asked = cpumask_weight(targets);
+	if (arg->how == TM_IPI_FLUSH_ALL)
+		on_each_cpu(tm_ipi_count_flush, (void __force *)times, 1);
+	else if (!arg->asked)
+		error = -ENXIO;
+	else if (arg->how == TM_IPI_SINGLE)
+		error = smp_call_function_single(cpumask_first(targets), tm_ipi_count,
+						 (void __force *)times, 1);
+	else
+		smp_call_function_many(arg->how == TM_IPI_ALL ? cpu_online_mask : mask,
+				       tm_ipi_count, (void __force *)times, true);
+	for_each_possible_cpu(cpu)
+	{
+		u32 ran = READ_ONCE(*per_cpu_ptr(times, cpu));
+
+		if (ran == cpumask_test_cpu(cpu, targets))
+			continue;
+		arg->wrong++;
+		arg->cpu = cpu;
+		arg->times = ran;
+	}
+	put_cpu();
+	return error;
+}
+
+static long tm_ipi_check(struct tm_ipi_check __user *user)
+{
+	cpumask_var_t mask, targets;
+	struct tm_ipi_check arg;
+	u32 __percpu *times;
+	int error;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	if (arg.how >= TM_IPI_HOWS || arg.asked || arg.wrong || arg.cpu || arg.times)
+		return -EINVAL;
+	if (arg.how == TM_IPI_FLUSH_ALL && !IS_ENABLED(CONFIG_X86))
+		return -EOPNOTSUPP;
+	if (!zalloc_cpumask_var(&mask, GFP_KERNEL))
+		return -ENOMEM;
+	if (!zalloc_cpumask_var(&targets, GFP_KERNEL)) {
+		free_cpumask_var(mask);
+		return -ENOMEM;
+	}
+	times = alloc_percpu_gfp(u32, GFP_KERNEL_ACCOUNT);
+	error = times ? 0 : -ENOMEM;
+	if (!error && (arg.how == TM_IPI_SINGLE || arg.how == TM_IPI_MASK))
+		error = tm_mask_from_user(mask, arg.mask, arg.mask_bytes, TM_IPI_MASK_BYTES_MAX);
+	else if (!error && (arg.mask || arg.mask_bytes))
+		error = -EINVAL;
+	if (!error)
+		error = tm_ipi_check_once(&arg, mask, targets, times);
+	free_percpu(times);
+	free_cpumask_var(targets);
+	free_cpumask_var(mask);
+	if (!error && copy_to_user(user, &arg, sizeof(arg)))
+		error = -EFAULT;
+	return error;
+}
+
 static long tm_ipi_run(struct tm_ipi_run __user *user)
 {
 	struct tm_ipi_run arg;
@@ -108,6 +205,8 @@ static long tm_ipi_ioctl(struct file *file, unsigned int request, unsigned long 
 		return tm_device_info((void __user *)arg);
 	case TM_IPI_RUN:
 		return tm_ipi_run((void __user *)arg);
+	case TM_IPI_CHECK:
+		return tm_ipi_check((void __user *)arg);
 	default:
 		return -ENOTTY;
 	}
