@@ -55,4 +55,7 @@ finds clear-refs clear_refs --workloads clear_refs
 finds gather 'brk exit fork madvise_collapse madvise_dontneed madvise_free madvise_remove many mprotect munmap mremap pkey_mprotect punch_hole reclaim shmdt storm truncate uffd_wp'
 finds random storm --workloads storm
 finds kernel-remote 'vmap vm_unmap_aliases' --workloads vmap,vm_unmap_aliases
+finds set-memory set_memory --workloads set_memory
+finds reset-perms set_memory --workloads set_memory
+finds secondary notifier --workloads notifier
 finish
