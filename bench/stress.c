@@ -17,9 +17,10 @@
 
 enum {
 	WHY = 512,
-	SHARES = 8,		/* of the time: of them have self-checking workloads */
-	SELF_SHARE = 7,		/* so many, */
-	OPENING_SELF_SHARE = 1, /* and so many while the opening lasts */
+	SHARES = 16,		/* of the time: of them have self-checking workloads */
+	SELF_SHARE = 15,	/* so many, */
+	OPENING_SELF_SHARE = 2, /* and so many while the opening lasts: so long, */
+	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
 	NOTHING = 4,		/* that it checked nothing counts as so many */
@@ -196,7 +197,8 @@ static size_t next_path(struct stress *s)
 {
 	uint64_t share;
 
-	if (!s->opened && now_ns(s) > OPENING_NS) {
+	if (!s->opened &&
+	    (now_ns(s) > OPENING_NS || s->out->bouts >= OPENING_VISITS * s->deck_count)) {
 		/* What the opening took is none of the mixture. */
 		s->deck_ns = s->self_ns = 0;
 		s->opened = true;

@@ -17,8 +17,8 @@
  * slot is published as read-only was made by one.
  *
  * Timed: the system call alone. It flushes in tlb_finish_mmu(); filling a page
- * that somebody has read meanwhile, which is then the zero page, flushes as
- * well (wp_page_copy -> ptep_clear_flush), untimed.
+ * that was read meanwhile, which is then the zero page, flushes as well
+ * (wp_page_copy -> ptep_clear_flush), untimed.
  *
  * What it cannot see: a stale translation that nobody used before it was
  * evicted, or of a page that was not given to anybody since and was zeroed.
@@ -42,12 +42,15 @@ enum {
 	SLOTS = 8, /* an initiator's */
 	SLOT_PAGES = 64,
 	REFILL_AFTER = SLOTS / 2, /* operations that a slot stays dead */
-	LOOKS = 2,		  /* an operation */
+	ZEROS = 2,		  /* times it is read and struck again before it is filled */
+	LOOKS = 1,		  /* a turn of the loop */
 	/* One operation in so many, powers of two: */
-	RARE = 32,    /* is none of madvise */
-	LARGE = 64,   /* has more pages than one */
-	POKE = 8,     /* looks at a read-only slot are stores, which fault */
-	SLEEP = 1024, /* is followed by a nap: an idle CPU's TLB is lazy */
+	UNREAD = 8,    /* slots are filled without being read before */
+	RARE = 64,     /* is none of madvise */
+	LARGE = 128,   /* has more pages than one */
+	POKE = 8,      /* looks at a read-only slot are stores, which fault */
+	DEAD_LOOK = 4, /* looks at a dead slot are made: each is a fault, and makes another flush */
+	SLEEP = 2048,  /* is followed by a nap: an idle CPU's TLB is lazy */
 	SLEEP_NS = 50000,
 };
 
@@ -142,6 +145,12 @@ static void violation(struct tm_thread *t, struct state *st, const struct slot *
 			 " pages had returned: no fault",
 			 t->cpu, (void *)word_at(st, s, page), ticks,
 			 how_names[atomic_load(&s->how)], pages_in(published));
+	else if (!seen && phase_of(published) != DEAD && phase_of(published) != STRUCK)
+		snprintf(st->first, sizeof(st->first),
+			 "CPU %u read 0 at %p (page %" PRIu64 " of %" PRIu64 "), not %#" PRIx64
+			 ": the page of zeros, which was taken away or copied",
+			 t->cpu, (void *)word_at(st, s, page), page, pages_in(published),
+			 stamp(s, epoch_of(published)));
 	else
 		snprintf(st->first, sizeof(st->first),
 			 "CPU %u read %#" PRIx64 " at %p (page %" PRIu64 " of %" PRIu64
@@ -187,6 +196,9 @@ static void look(struct tm_thread *t, struct state *st)
 	pages = pages_in(before);
 	if (!pages)
 		return; /* never filled yet */
+	/* Those at what lives put it into this CPU's TLB, and cost next to nothing. */
+	if (phase_of(before) == DEAD && (random >> 44) % DEAD_LOOK)
+		return;
 	/* The ends of a range are where a flush goes wrong. */
 	page = pages - 1;
 	if (random >> 32 & 1)
@@ -212,13 +224,28 @@ static uint64_t draw_pages(struct tm_thread *t)
 	return random % LARGE ? 1 : large[random / LARGE % sizeof(large)];
 }
 
-static void fill(const struct state *st, struct slot *s)
+/* What is dead is dead for its owner, too; from then on the page of zeros is mapped there. */
+static void read_dead(struct tm_thread *t, struct state *st, struct slot *s, uint64_t published)
+{
+	for (uint64_t i = 0; i < pages_in(published); i++) {
+		uint64_t seen = atomic_load_explicit(word_at(st, s, i), memory_order_relaxed);
+
+		st->owner[t->index].looks++;
+		if (seen)
+			violation(t, st, s, published, i, seen, false);
+	}
+}
+
+/* Most pages are read before they are written to: then that is a copy on write, which flushes. */
+static void fill(struct tm_thread *t, struct state *st, struct slot *s)
 {
 	uint64_t published = atomic_load_explicit(&s->published, memory_order_relaxed);
 	uint64_t epoch = epoch_of(published), pages = pages_in(published);
 
 	if (phase_of(published) != DEAD)
 		return;
+	if ((tm_random(t) >> 34) % UNREAD)
+		read_dead(t, st, s, published);
 	for (uint64_t i = 0; i < pages; i++)
 		atomic_store_explicit(word_at(st, s, i), stamp(s, epoch), memory_order_relaxed);
 	publish(s, pack(epoch, pages, LIVE));
@@ -238,6 +265,22 @@ static int strike(struct tm_thread *t, enum how how, char *at, size_t bytes)
 		rc = mprotect(at, bytes, PROT_READ);
 	tm_end(t, (uint32_t)(bytes / t->page_bytes));
 	return rc ? tm_fail(t, -errno, "%s of %zu bytes", how_names[how], bytes) : 0;
+}
+
+/*
+ * Takes the page of zeros away, from whoever has looked at it: one that still
+ * has it will not see what is filled in next.
+ */
+static int strike_zeros(struct tm_thread *t, struct state *st, struct slot *s)
+{
+	uint64_t published = atomic_load_explicit(&s->published, memory_order_relaxed);
+	int rc = 0;
+
+	for (int i = 0; i < ZEROS && !rc && phase_of(published) == DEAD && tm_more(t); i++) {
+		read_dead(t, st, s, published);
+		rc = strike(t, DONTNEED, s->at, pages_in(published) * st->page_bytes);
+	}
+	return rc;
 }
 
 static int operate_on(struct tm_thread *t, struct state *st, struct slot *s)
@@ -280,11 +323,14 @@ static int operate(struct tm_thread *t, void *state)
 	struct state *st = state;
 	struct owner *me = &st->owner[t->index];
 	uint64_t looks = me->looks, pokes = me->pokes;
+	struct slot *again;
 	int rc = 0;
 
 	while (!rc && tm_more(t)) {
 		rc = operate_on(t, st, &me->slot[me->next]);
-		fill(st, &me->slot[(me->next + REFILL_AFTER) % SLOTS]);
+		again = &me->slot[(me->next + REFILL_AFTER) % SLOTS];
+		rc = rc ? rc : strike_zeros(t, st, again);
+		fill(t, st, again);
 		me->next = (me->next + 1) % SLOTS;
 		for (int i = 0; i < LOOKS && st->owners > 1; i++)
 			look(t, st);
@@ -331,7 +377,7 @@ static int setup(struct tm_thread *t, void **state)
 		s->id = i % 0xfffe + 1;
 		s->at = st->area + i * slot_bytes;
 		publish(s, pack(1, 1, DEAD));
-		fill(st, s);
+		fill(t, st, s);
 	}
 	return 0;
 }
