@@ -7,7 +7,10 @@
  * page table meanwhile has nothing left to unmap, and would not flush; the CPUs
  * could still read it when the call returns. So zap_pte_range() and its like
  * ask whether such a flush is pending and make it themselves:
- * flush_tlb_batched_pending().
+ * flush_tlb_batched_pending(). Here another does so, too: MADV_PAGEOUT gathers for
+ * the same mm, and who ends a gathering beside another one flushes all of the mm
+ * (mm_tlb_flush_nested() in tlb_finish_mmu()). Only if both were forgotten would a
+ * translation be stale.
  *
  * Timed: one madvise(MADV_DONTNEED) of the first page of a file's mapping, once
  * a second thread, which reclaims all of it by MADV_PAGEOUT, has taken that
@@ -308,7 +311,7 @@ const struct tm_workload tm_workload_reclaim_race = {
 	.name = "reclaim_race",
 	.summary = "zapping a page that another thread is reclaiming",
 	.op = "one madvise(MADV_DONTNEED) of a page whose flush is pending",
-	.flushes = "flush_tlb_batched_pending",
+	.flushes = "flush_tlb_batched_pending, tlb_finish_mmu",
 	.gate = TM_GATE_SOME,
 	.no_control = true, /* the other thread is interrupted, too */
 	.overlap = true,    /* with the reclaiming, which flushes as well */
