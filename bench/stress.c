@@ -49,7 +49,7 @@ struct stress {
 	size_t *deck; /* paths that are not self-checking, in the order of their first bouts */
 	size_t deck_count, self_next, self_count;
 	uint64_t *had_ns;	/* of each path: its time, divided by its weight */
-	unsigned int *in_a_row; /* failures, of each path */
+	unsigned int *in_a_row; /* failures, of each path; FAILURES_MAX: it is left out */
 	bool opened;		/* the opening is over */
 	uint64_t random, start_ns, end_ns, self_ns, deck_ns;
 	uint64_t shootdowns_before;
@@ -122,6 +122,7 @@ static int choose_paths(struct stress *s)
 			continue;
 		p->workload = *w;
 		s->out->path_count++;
+		s->in_a_row[p - s->out->paths] = FAILURES_MAX;
 		if (tm_workload_can_run(*w, p->skip_why, sizeof(p->skip_why)))
 			continue;
 		if ((*w)->patient && !s->o->workload_count && s->o->duration_ns < PATIENT_NS) {
@@ -130,6 +131,7 @@ static int choose_paths(struct stress *s)
 				 " ten minutes or more");
 			continue;
 		}
+		s->in_a_row[p - s->out->paths] = 0;
 		if ((*w)->self_checking)
 			s->self_count++;
 		else
@@ -170,7 +172,8 @@ static size_t next_self(struct stress *s)
 	for (;;) {
 		size_t i = s->self_next++ % s->out->path_count;
 
-		if (s->out->paths[i].workload->self_checking && !s->out->paths[i].skip_why[0])
+		/* Not by skip_why: a single bout may have been skipped, too. */
+		if (s->out->paths[i].workload->self_checking && s->in_a_row[i] < FAILURES_MAX)
 			return i;
 	}
 }
