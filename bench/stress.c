@@ -338,17 +338,18 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 {
 	const struct tm_workload *w = p->workload;
 	uint64_t begin = now_ns(s);
+	char why[sizeof(p->skip_why)] = ""; /* also of values that were drawn again */
 	struct tm_cell cell;
 	int rc;
 
 	s->out->bouts++;
-	rc = tm_stress_draw(s->topo, w, s->o->seed, p->visits++, &cell, p->skip_why,
-			    sizeof(p->skip_why));
+	rc = tm_stress_draw(s->topo, w, s->o->seed, p->visits++, &cell, why, sizeof(why));
 	if (!rc && w->knobs && w->knobs(&cell.args, s->state)) {
-		snprintf(p->skip_why, sizeof(p->skip_why), "%s", tm_sysstate_why(s->state));
+		snprintf(why, sizeof(why), "%s", tm_sysstate_why(s->state));
 		rc = -ENOTSUP;
 	}
 	if (rc) {
+		snprintf(p->skip_why, sizeof(p->skip_why), "%s", why);
 		p->skipped++;
 		s->in_a_row[p - s->out->paths]++;
 	} else {
