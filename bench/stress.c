@@ -333,6 +333,15 @@ static int run_cell(struct stress *s, struct tm_stress_path *p, const struct tm_
 	return rc;
 }
 
+/* One that fails at once is a turn, too: or it would be next again, and given up in a moment. */
+static uint64_t turn_of(const struct stress *s, const struct tm_stress_path *p, uint64_t spent_ns)
+{
+	bool failed = s->in_a_row[p - s->out->paths];
+	uint64_t least = !failed ? 0 : s->opened ? BOUT_NS : OPENING_BOUT_NS;
+
+	return (spent_ns > least ? spent_ns : least) / weight_of(p->workload) + 1;
+}
+
 /* One bout. 0, or -EINTR. */
 static int bout(struct stress *s, struct tm_stress_path *p)
 {
@@ -363,7 +372,7 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 	}
 	tm_placement_free(&cell.placement);
 	*(w->self_checking ? &s->self_ns : &s->deck_ns) += now_ns(s) - begin;
-	s->had_ns[p - s->out->paths] += (now_ns(s) - begin) / weight_of(w) + 1;
+	s->had_ns[p - s->out->paths] += turn_of(s, p, now_ns(s) - begin);
 	return rc == -EINTR ? rc : 0;
 }
 
