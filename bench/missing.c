@@ -62,9 +62,14 @@ int tm_responders_missing(const struct tm_responders *rs, char *why, size_t why_
 		if (r->process > 0 &&
 		    !waitid(P_PID, (id_t)r->process, &info, WEXITED | WNOHANG | WNOWAIT) &&
 		    info.si_pid) {
-			snprintf(why, why_size,
-				 "the process of responder %u died of signal %d (%s)", i,
-				 info.si_status, strsignal(info.si_status));
+			if (info.si_code == CLD_EXITED)
+				snprintf(why, why_size,
+					 "the process of responder %u ended with status %d", i,
+					 info.si_status);
+			else
+				snprintf(why, why_size,
+					 "the process of responder %u died of signal %d (%s)", i,
+					 info.si_status, strsignal(info.si_status));
 			return -ECHILD;
 		}
 		snprintf(who, sizeof(who), "responder %u", i);

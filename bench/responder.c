@@ -300,8 +300,11 @@ static int wait_ready(struct tm_responder *r)
 
 		if (r->process &&
 		    !waitid(P_PID, (id_t)r->process, &info, WEXITED | WNOHANG | WNOWAIT) &&
-		    info.si_pid)
-			return -ESRCH;
+		    info.si_pid) {
+			/* It may have said why it cannot run between the two looks. */
+			ready = atomic_load_explicit(&r->ready, memory_order_acquire);
+			return ready < 0 ? ready : -ESRCH;
+		}
 		tm_relax();
 		sched_yield();
 	}
