@@ -434,11 +434,13 @@ static void look_at_load(struct stress *s)
 
 /* ---- the line on a terminal ---- */
 
+/* What a CPU had counted goes with it when it goes offline. */
 static uint64_t shootdowns(const struct stress *s)
 {
 	uint64_t now;
 
-	return s->out->have_shootdowns && !tm_interrupts_read("TLB", &now)
+	return s->out->have_shootdowns && !tm_interrupts_read("TLB", &now) &&
+			       now > s->shootdowns_before
 		       ? now - s->shootdowns_before
 		       : 0;
 }
