@@ -7,7 +7,7 @@
  *
  * A bout is one workload with one set of values, in a process of its own (run.h).
  * Workloads whose operations check themselves (tm_workload.self_checking) have
- * what time the others leave: they make the most shootdowns.
+ * most of the time: they make the most shootdowns.
  */
 #ifndef TLBMARK_STRESS_H
 #define TLBMARK_STRESS_H
