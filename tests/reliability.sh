@@ -194,7 +194,8 @@ for signal in INT:130 TERM:143 HUP:129 USR1:138; do
 	number=${signal#*:}
 	signal=${signal%:*}
 	begins env --default-signal=INT $stress --duration 20s storm munmap
-	moment 300 800
+	child_of "$pid" tlbmark-run # no bout before it, and no verdict
+	moment 100 600
 	kill "-$signal" "$pid"
 	kill "-$signal" "$pid" 2>/dev/null
 	ends "SIG$signal twice" "$number"
