@@ -336,17 +336,16 @@ static int run_cell(struct stress *s, struct tm_stress_path *p, const struct tm_
 /* One that fails at once is a turn, too: or it would be next again, and given up in a moment. */
 static uint64_t turn_of(const struct stress *s, const struct tm_stress_path *p, uint64_t spent_ns)
 {
-	bool failed = s->in_a_row[p - s->out->paths];
-	uint64_t least = !failed ? 0 : s->opened ? BOUT_NS : OPENING_BOUT_NS;
+	uint64_t least = s->opened ? BOUT_NS : OPENING_BOUT_NS;
 
-	return (spent_ns > least ? spent_ns : least) / weight_of(p->workload) + 1;
+	return s->in_a_row[p - s->out->paths] && spent_ns < least ? least : spent_ns;
 }
 
 /* One bout. 0, or -EINTR. */
 static int bout(struct stress *s, struct tm_stress_path *p)
 {
 	const struct tm_workload *w = p->workload;
-	uint64_t begin = now_ns(s);
+	uint64_t begin = now_ns(s), turn;
 	char why[sizeof(p->skip_why)] = ""; /* also of values that were drawn again */
 	struct tm_cell cell;
 	int rc;
@@ -371,8 +370,9 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 			rc = run_cell(s, p, &cell, true);
 	}
 	tm_placement_free(&cell.placement);
-	*(w->self_checking ? &s->self_ns : &s->deck_ns) += now_ns(s) - begin;
-	s->had_ns[p - s->out->paths] += turn_of(s, p, now_ns(s) - begin);
+	turn = turn_of(s, p, now_ns(s) - begin);
+	*(w->self_checking ? &s->self_ns : &s->deck_ns) += turn;
+	s->had_ns[p - s->out->paths] += turn / weight_of(w) + 1;
 	return rc == -EINTR ? rc : 0;
 }
 
