@@ -514,6 +514,9 @@ static void verify(struct tm_engine *e)
 	} while (!rc && c->verify_only && e->r->verdict.checks > before && tm_monotonic_ns() < end);
 	if (rc)
 		tm_fail(first, rc, "%s cannot be verified", c->args.workload->name);
+	/* Measured, that was asked at the end of the phase. */
+	else if (c->verify_only)
+		tm_engine_lost_one(e);
 	e->r->verified = !rc && e->r->verdict.checks;
 	if (e->lost) {
 		e->r->verdict = e->until_lost;

@@ -90,7 +90,7 @@ run="$tlbmark run --quiet --no-plots"
 # --- processes that are killed --------------------------------------------------------
 
 # Of storm, whose bouts are long enough to be hit.
-begins $stress --duration 2500ms storm
+begins $stress --duration 5s storm
 for _ in 1 2 3; do
 	moment 200 500
 	child_of "$pid" tlbmark-run

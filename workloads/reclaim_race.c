@@ -252,6 +252,7 @@ static int rewrite(struct tm_thread *t, const struct oracle *o, const struct pag
 static int meet_once(struct oracle *o, struct race *r)
 {
 	struct pages *p = r->pages;
+	struct tm_verdict before;
 	bool met = false;
 	int rc;
 
@@ -262,8 +263,13 @@ static int meet_once(struct oracle *o, struct race *r)
 	rc = rc ? rc : fill(o->t, r);
 	if (rc)
 		return rc;
+	/* Where the two never meet nothing was checked. */
+	before = *o->v;
 	oracle_see(o, p->at, ORACLE_STAMP, "before it was reclaimed");
-	if (meets(r)) {
+	if (!meets(r)) {
+		if (o->v->violations == before.violations)
+			*o->v = before;
+	} else {
 		if (madvise(p->at, p->page_bytes, MADV_DONTNEED))
 			rc = tm_fail(o->t, -errno, "MADV_DONTNEED of a page");
 		oracle_renew(o);
