@@ -6,6 +6,7 @@
  * Kernel functions: smp_call_function_single(), smp_call_function_many(),
  * on_each_cpu() (kernel/smp.c), __flush_tlb_all() (arch/x86/mm/tlb.c).
  */
+#include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/percpu.h>
 #include <linux/slab.h>
@@ -157,8 +158,12 @@ static long tm_ipi_check(struct tm_ipi_check __user *user)
 		error = tm_mask_from_user(mask, arg.mask, arg.mask_bytes, TM_IPI_MASK_BYTES_MAX);
 	else if (!error && (arg.mask || arg.mask_bytes))
 		error = -EINVAL;
-	if (!error)
+	if (!error) {
+		/* Without preemption none goes offline, but one could come online meanwhile. */
+		cpus_read_lock();
 		error = tm_ipi_check_once(&arg, mask, targets, times);
+		cpus_read_unlock();
+	}
 	free_percpu(times);
 	free_cpumask_var(targets);
 	free_cpumask_var(mask);
