@@ -16,6 +16,7 @@
  * permission from the TLB. All pages are ours from first to last, so it harms
  * nothing.
  */
+#include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/filter.h>
 #include <linux/mutex.h>
@@ -271,8 +272,12 @@ static int tm_permission_all(struct tm_vmap *v, struct tm_vmap_permission *arg,
 	/* A purge of others' areas would flush more than what is looked at. */
 	vm_unmap_aliases();
 	error = tm_permission_map(&p);
-	if (!error)
+	if (!error) {
+		/* The same CPUs are to try it before and after. */
+		cpus_read_lock();
 		error = tm_permission_steps(&p);
+		cpus_read_unlock();
+	}
 	kfree(p.aux);
 	return error;
 }
