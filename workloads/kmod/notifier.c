@@ -45,6 +45,7 @@ struct tm_notifiers {
 	struct completion freed;		    /* none is any more */
 	struct tm_notifier_counts __percpu *counts; /* only ever grow */
 	struct tm_notifier_counts told;		    /* of these, by earlier requests */
+	u64 endless;				    /* starts whose end came after the detaching */
 
 	spinlock_t log_lock;
 	struct page *watched; /* NULL: nothing is logged */
@@ -194,8 +195,26 @@ static const struct mmu_notifier_ops *tm_ops_of(u32 kind, u32 index)
 	}
 }
 
+/*
+ * How many ranges are being changed now, of which range notifiers were told `start` and not
+ * `end` yet; and all starts so far. None was in between when they were registered. The
+ * ends are counted first: a change that is over by then is in both.
+ */
+static u64 tm_changes(const struct tm_notifiers *n, u64 *starts)
+{
+	u64 ends = 0;
+	int cpu;
+
+	*starts = 0;
+	for_each_possible_cpu(cpu) ends += READ_ONCE(per_cpu_ptr(n->counts, cpu)->end);
+	smp_rmb();
+	for_each_possible_cpu(cpu) *starts += READ_ONCE(per_cpu_ptr(n->counts, cpu)->start);
+	return *starts - ends - n->endless;
+}
+
 static void tm_detach(struct tm_notifiers *n)
 {
+	u64 starts;
 	u32 i;
 
 	if (n->listeners) {
@@ -206,6 +225,8 @@ static void tm_detach(struct tm_notifiers *n)
 		wait_for_completion(&n->freed);
 		atomic_sub(n->listeners, &tm_notifier_all);
 		n->listeners = 0;
+		/* What was being changed meanwhile ends without us. */
+		n->endless += tm_changes(n, &starts);
 	}
 	atomic_sub(n->delays_ns, &tm_notifier_delays_ns);
 	n->delays_ns = 0;
@@ -381,21 +402,11 @@ static bool tm_is_of_caller(const struct tm_notifiers *n)
 	return n->listeners && n->listener[0].notifier.mm == current->mm;
 }
 
-/*
- * Was a range notifier told `start` and not `end` yet? None was in between when it
- * was registered. The ends are counted first: a change that is over by then is
- * in both.
- */
 static bool tm_is_changing(const void *argument)
 {
-	const struct tm_notifiers *n = argument;
-	u64 starts = 0, ends = 0;
-	int cpu;
+	u64 starts;
 
-	for_each_possible_cpu(cpu) ends += READ_ONCE(per_cpu_ptr(n->counts, cpu)->end);
-	smp_rmb();
-	for_each_possible_cpu(cpu) starts += READ_ONCE(per_cpu_ptr(n->counts, cpu)->start);
-	return starts != ends;
+	return tm_changes(argument, &starts);
 }
 
 static long tm_notifier_fill(struct tm_notifiers *n, struct tm_notifier_fill __user *user)
