@@ -124,7 +124,8 @@ _Static_assert(sizeof(struct tm_notifier_fill) == 24, "tm_notifier_fill is ABI")
  * What one of them still holds, compared with the page tables, while nobody can change the
  * mapping: a translation is stale if its page is no longer there, or if it allows
  * writing and they don't. Must be 0 once the call that changed them has
- * returned. ENXIO and EINTR as above.
+ * returned. ENXIO and EINTR as above. EBUSY: for seconds what differed was never seen
+ * without a range being changed, by reclaim or migration, so it can't be told.
  */
 struct tm_notifier_stale {
 	__u32 tlb;	   /* enum tm_notifier_tlb */

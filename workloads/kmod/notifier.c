@@ -402,11 +402,9 @@ static bool tm_is_of_caller(const struct tm_notifiers *n)
 	return n->listeners && n->listener[0].notifier.mm == current->mm;
 }
 
-static bool tm_is_changing(const void *argument)
+static bool tm_is_changing(const void *argument, u64 *starts)
 {
-	u64 starts;
-
-	return tm_changes(argument, &starts);
+	return tm_changes(argument, starts);
 }
 
 static long tm_notifier_fill(struct tm_notifiers *n, struct tm_notifier_fill __user *user)
@@ -453,7 +451,8 @@ static long tm_notifier_stale(struct tm_notifiers *n, struct tm_notifier_stale _
 		return -EINVAL;
 	if (mutex_lock_interruptible(&n->lock))
 		return -EINTR;
-	error = tm_is_of_caller(n) ? tm_tlb_look(&n->tlb[arg.tlb], &arg) : -ENXIO;
+	error = tm_is_of_caller(n) ? tm_tlb_look(&n->tlb[arg.tlb], &arg, tm_is_changing, n)
+				   : -ENXIO;
 	mutex_unlock(&n->lock);
 	if (!error && copy_to_user(user, &arg, sizeof(arg)))
 		error = -EFAULT;

@@ -36,18 +36,23 @@ void tm_tlb_drop(struct tm_tlb *tlb, unsigned long start, unsigned long end);
 void tm_tlb_empty(struct tm_tlb *tlb);
 
 /*
+ * Is a range being changed of which range notifiers were told before? And how many
+ * were begun to be changed so far. Never and none without such notifiers.
+ */
+typedef bool tm_tlb_is_changing(const void *argument, u64 *starts);
+
+/*
  * Looks up so many of the caller's pages, and remembers those that are there, as
- * one whose page tables a device shares. Returns how many. `is_changing` says
- * whether a range is being changed of which the notifiers were told before, and
- * may be NULL.
+ * one whose page tables a device shares. Returns how many. is_changing may be NULL.
  */
 u32 tm_tlb_fill(struct tm_tlb *tlb, unsigned long address, u32 pages,
-		bool (*is_changing)(const void *), const void *argument);
+		tm_tlb_is_changing *is_changing, const void *argument);
 
 /*
  * Compares what it holds with the caller's page tables, and counts into *out:
- * 0, -EINTR or -ENOMEM.
+ * 0, -EINTR, -ENOMEM or -EBUSY.
  */
-int tm_tlb_look(struct tm_tlb *tlb, struct tm_notifier_stale *out);
+int tm_tlb_look(struct tm_tlb *tlb, struct tm_notifier_stale *out, tm_tlb_is_changing *is_changing,
+		const void *argument);
 
 #endif /* TLBMARK_KMOD_NOTIFIER_H */

@@ -13,14 +13,17 @@
  * The walk is that of get_user_pages_fast_only(), which takes no lock. It may fail
  * for a moment where a CPU sets a bit of the entry, so it is asked a few times.
  */
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "notifier.h"
 
 #define TM_TLB_ASKED 16
+#define TM_TLB_PATIENCE (5 * HZ) /* with a change that others make */
 
 void tm_tlb_init(struct tm_tlb *tlb)
 {
@@ -77,15 +80,16 @@ static struct page *tm_tlb_walk(unsigned long address, struct tm_translation *t)
 }
 
 u32 tm_tlb_fill(struct tm_tlb *tlb, unsigned long address, u32 pages,
-		bool (*is_changing)(const void *), const void *argument)
+		tm_tlb_is_changing *is_changing, const void *argument)
 {
 	u32 i, filled = 0;
+	u64 starts;
 
 	for (i = 0; i < pages; i++) {
 		struct page *page = NULL;
 
 		spin_lock(&tlb->lock);
-		if (!is_changing || !is_changing(argument))
+		if (!is_changing || !is_changing(argument, &starts))
 			page = tm_tlb_walk(address + i * PAGE_SIZE, &tlb->translation[tlb->count]);
 		if (page) {
 			tlb->count++;
@@ -140,15 +144,47 @@ static u32 tm_tlb_compare(struct tm_tlb *tlb, struct tm_translation *held, u32 c
 }
 
 /*
- * With the mapping's lock held nobody changes it who would flush after having let
- * go of the page tables' locks. Who has one of those, for reclaim or KSM,
- * flushes before letting go: what differs is looked at again after a grace
- * period, by which such holders, who can't be preempted, have come to that.
+ * Looks again at what differs, until it does not or is stale: 0, with as many in *stale.
+ *
+ * The mapping's lock keeps its own changes out, but not those by way of the page, for
+ * reclaim, migration or KSM. Most of them flush before they let go of the page
+ * tables' lock, whose holders can't be preempted: a grace period later they have. Before
+ * 6.6 some have secondary notifiers told at the `end` only, before which they may
+ * sleep. Where range notifiers listen, only a look counts during which no range was
+ * being changed.
  */
-int tm_tlb_look(struct tm_tlb *tlb, struct tm_notifier_stale *out)
+static int tm_tlb_settle(struct tm_tlb *tlb, struct tm_translation *held, u32 *stale,
+			 struct tm_notifier_stale *out, tm_tlb_is_changing *is_changing,
+			 const void *argument)
+{
+	unsigned long end = jiffies + TM_TLB_PATIENCE;
+	u64 before, after;
+	bool changing;
+
+	while (*stale) {
+		synchronize_rcu();
+		changing = is_changing(argument, &before);
+		*stale = tm_tlb_compare(tlb, held, *stale, out);
+		/* The page tables were read before. */
+		smp_rmb();
+		if (!changing && !is_changing(argument, &after) && after == before)
+			return 0;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (*stale && time_after(jiffies, end))
+			return -EBUSY;
+		if (*stale)
+			schedule_timeout_killable(1);
+	}
+	return 0;
+}
+
+int tm_tlb_look(struct tm_tlb *tlb, struct tm_notifier_stale *out, tm_tlb_is_changing *is_changing,
+		const void *argument)
 {
 	struct tm_translation *held;
 	u32 count, stale;
+	int error;
 
 	held = kvmalloc_array(TM_NOTIFIER_TLB_MAX, sizeof(*held), GFP_KERNEL_ACCOUNT);
 	if (!held)
@@ -163,14 +199,11 @@ int tm_tlb_look(struct tm_tlb *tlb, struct tm_notifier_stale *out)
 	spin_unlock(&tlb->lock);
 	out->held = count;
 	stale = tm_tlb_compare(tlb, held, count, out);
-	if (stale) {
-		synchronize_rcu();
-		stale = tm_tlb_compare(tlb, held, stale, out);
-	}
+	error = tm_tlb_settle(tlb, held, &stale, out, is_changing, argument);
 	mmap_write_unlock(current->mm);
 	out->stale = stale;
 	if (!stale)
 		out->address = 0;
 	kvfree(held);
-	return 0;
+	return error;
 }
