@@ -43,15 +43,17 @@ enum {
 	SLOT_PAGES = 64,
 	REFILL_AFTER = SLOTS / 2, /* operations that a slot stays dead */
 	ZEROS = 2,		  /* times it is read and struck again before it is filled */
-	LOOKS = 1,		  /* a turn of the loop */
+	LOOKS = 4,		  /* a turn of the loop */
 	/* One operation in so many, powers of two: */
-	UNREAD = 8,    /* slots are filled without being read before */
-	RARE = 64,     /* is none of madvise */
-	LARGE = 128,   /* has more pages than one */
-	POKE = 8,      /* looks at a read-only slot are stores, which fault */
-	DEAD_LOOK = 4, /* looks at a dead slot are made: each is a fault, and makes another flush */
-	SLEEP = 2048,  /* is followed by a nap: an idle CPU's TLB is lazy */
+	UNREAD = 8,   /* slots are filled without being read before */
+	RARE = 64,    /* is none of madvise */
+	LARGE = 128,  /* has more pages than one */
+	POKE = 8,     /* looks at a read-only slot are stores, which fault */
+	SLEEP = 2048, /* is followed by a nap: an idle CPU's TLB is lazy */
 	SLEEP_NS = 50000,
+	/* Times are cut into windows of so many ticks (some ms); one in so many is calm. */
+	WINDOW_BITS = 24,
+	CALM = 8,
 };
 
 /* What a reader may see. The word is epoch << 16 | pages << 4 | phase. */
@@ -196,9 +198,6 @@ static void look(struct tm_thread *t, struct state *st)
 	pages = pages_in(before);
 	if (!pages)
 		return; /* never filled yet */
-	/* Those at what lives put it into this CPU's TLB, and cost next to nothing. */
-	if (phase_of(before) == DEAD && (random >> 44) % DEAD_LOOK)
-		return;
 	/* The ends of a range are where a flush goes wrong. */
 	page = pages - 1;
 	if (random >> 32 & 1)
@@ -236,15 +235,15 @@ static void read_dead(struct tm_thread *t, struct state *st, struct slot *s, uin
 	}
 }
 
-/* Most pages are read before they are written to: then that is a copy on write, which flushes. */
-static void fill(struct tm_thread *t, struct state *st, struct slot *s)
+/* Pages that were read before they are written to are copied on write, which flushes. */
+static void fill(struct tm_thread *t, struct state *st, struct slot *s, bool read)
 {
 	uint64_t published = atomic_load_explicit(&s->published, memory_order_relaxed);
 	uint64_t epoch = epoch_of(published), pages = pages_in(published);
 
 	if (phase_of(published) != DEAD)
 		return;
-	if ((tm_random(t) >> 34) % UNREAD)
+	if (read)
 		read_dead(t, st, s, published);
 	for (uint64_t i = 0; i < pages; i++)
 		atomic_store_explicit(word_at(st, s, i), stamp(s, epoch), memory_order_relaxed);
@@ -317,21 +316,47 @@ static int operate_on(struct tm_thread *t, struct state *st, struct slot *s)
 	return 0;
 }
 
+/*
+ * Whose turn it is to strike; everybody's but in a calm. Where several CPUs flush
+ * one mm at once, each that is interrupted finds newer flushes behind the one it was
+ * called for, and drops its whole TLB (flush_tlb_func()), and with it what a
+ * missing flush has left. So now and then, at the same time everywhere, one strikes
+ * and all others look.
+ */
+static bool strikes(const struct tm_thread *t, const struct state *st, bool *calm)
+{
+	uint64_t window = tm_ticks() >> WINDOW_BITS;
+
+	*calm = !(window % CALM);
+	return !*calm || window / CALM % st->owners == t->index;
+}
+
+static int turn(struct tm_thread *t, struct state *st, struct owner *me)
+{
+	struct slot *again = &me->slot[(me->next + REFILL_AFTER) % SLOTS];
+	bool calm;
+	int rc;
+
+	if (!strikes(t, st, &calm))
+		return 0;
+	rc = operate_on(t, st, &me->slot[me->next]);
+	if (!rc && !calm)
+		rc = strike_zeros(t, st, again);
+	fill(t, st, again, !calm && (tm_random(t) >> 34) % UNREAD);
+	me->next = (me->next + 1) % SLOTS;
+	return rc;
+}
+
 static int operate(struct tm_thread *t, void *state)
 {
 	const struct timespec nap = {.tv_nsec = SLEEP_NS};
 	struct state *st = state;
 	struct owner *me = &st->owner[t->index];
 	uint64_t looks = me->looks, pokes = me->pokes;
-	struct slot *again;
 	int rc = 0;
 
 	while (!rc && tm_more(t)) {
-		rc = operate_on(t, st, &me->slot[me->next]);
-		again = &me->slot[(me->next + REFILL_AFTER) % SLOTS];
-		rc = rc ? rc : strike_zeros(t, st, again);
-		fill(t, st, again);
-		me->next = (me->next + 1) % SLOTS;
+		rc = turn(t, st, me);
 		for (int i = 0; i < LOOKS && st->owners > 1; i++)
 			look(t, st);
 		if (!((tm_random(t) >> 30) % SLEEP))
@@ -377,7 +402,7 @@ static int setup(struct tm_thread *t, void **state)
 		s->id = i % 0xfffe + 1;
 		s->at = st->area + i * slot_bytes;
 		publish(s, pack(1, 1, DEAD));
-		fill(t, st, s);
+		fill(t, st, s, false);
 	}
 	return 0;
 }
