@@ -205,12 +205,28 @@ static void reopen(int device, bool ready)
 	close(fd);
 }
 
+/* Signals for this thread alone, every 1 to 10 ms: so long a call may last. */
+static void start_timer(uint64_t *random)
+{
+	struct timespec t = {0, 1000000 + (long)fuzz_below(random, 9000000)};
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
+	struct itimerspec every = {t, t};
+	timer_t timer;
+
+	event._sigev_un._tid = gettid();
+	if (!timer_create(CLOCK_MONOTONIC, &event, &timer))
+		timer_settime(timer, 0, &every, NULL);
+}
+
 /* It has the descriptors, but not the memory, of the one that asked. */
 static void inherit(uint64_t *random)
 {
 	pid_t child = fork();
 
 	if (!child) {
+		/* Timers are not inherited: without one a call may last for ever. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		start_timer(random);
 		for (int i = 0; i < 8; i++)
 			ask_any(random);
 		if (fuzz_below(random, 2))
@@ -244,19 +260,6 @@ static void disturb(uint64_t *random)
 	default:
 		madvise(arena.written, ARENA_BYTES, MADV_DONTNEED);
 	}
-}
-
-/* Signals for this thread alone, every 1 to 10 ms: so long a call may last. */
-static void start_timer(uint64_t *random)
-{
-	struct timespec t = {0, 1000000 + (long)fuzz_below(random, 9000000)};
-	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
-	struct itimerspec every = {t, t};
-	timer_t timer;
-
-	event._sigev_un._tid = gettid();
-	if (!timer_create(CLOCK_MONOTONIC, &event, &timer))
-		timer_settime(timer, 0, &every, NULL);
 }
 
 static void *thread_main(void *argument)
