@@ -18,22 +18,20 @@
 #include "interruptions.h"
 
 enum {
-	BATCH_MAX = 1024,	   /* events of a batch must fit the probe's rings */
-	BATCH_CELLS = 1 << 18,	   /* operations x responders of a batch */
-	BATCH_NS = 5000000,	   /* what a batch should last */
-	RING_GAPS = 8192,	   /* for one responder; shared out among many */
-	WARMUP_NS = 5000000,	   /* at least, */
-	WARMUP_OPS = 16,	   /* and so many, unless the half of the time is gone */
-	ARM_TIMEOUT_NS = 20000000, /* some time slices; then a responder counts as not there */
-	FOLD_TIMEOUT_ARMS = 5,	   /* the same between batches, so many times longer */
-	OFFSETS_NS = 200000000,	   /* for all responders together */
-	DROP_FROM_OPS = 16,	   /* batches of so many operations drop their first */
-	SETTLE_NS = 300,	   /* after the answers: let the cache lines come to rest */
-	GAP_MIN_NS = 200,	   /* no interrupt is shorter */
-	VERIFY_ROUNDS = 32,
-	DETERMINISTIC_WARMUP_OPS = 32,	   /* or as many as are measured, if those are fewer */
+	BATCH_MAX = 1024,	       /* events of a batch must fit the probe's rings */
+	BATCH_CELLS = 1 << 18,	       /* operations x responders of a batch */
+	BATCH_NS = 5000000,	       /* what a batch should last */
+	RING_GAPS = 8192,	       /* for one responder; shared out among many */
+	WARMUP_NS = 5000000,	       /* at least, */
+	WARMUP_OPS = 16,	       /* and so many, unless the half of the time is gone */
+	ARM_TIMEOUT_NS = 20000000,     /* some time slices; then a responder counts as not there */
+	FOLD_TIMEOUT_ARMS = 5,	       /* the same between batches, so many times longer */
+	OFFSETS_NS = 200000000,	       /* for all responders together */
+	DROP_FROM_OPS = 16,	       /* batches of so many operations drop their first */
+	SETTLE_NS = 300,	       /* after the answers: let the cache lines come to rest */
+	GAP_MIN_NS = 200,	       /* no interrupt is shorter */
+	DETERMINISTIC_WARMUP_OPS = 32, /* or as many as are measured, if those are fewer */
 	DETERMINISTIC_ARM_NS = 1000000000, /* instructions: then something is wrong */
-	FEW_ROUNDS = 2, /* counted, it may sleep beside responders that spin, which takes long */
 	BYSTANDERS_MAX = 256,
 };
 
@@ -496,34 +494,6 @@ static int set_up(struct tm_engine *e)
 	return rc;
 }
 
-static void verify(struct tm_engine *e)
-{
-	const struct tm_cell *c = e->cell;
-	struct tm_thread *first = &e->initiator[0].t;
-	uint64_t end = tm_monotonic_ns() + c->duration_ns, before;
-	int rc;
-
-	if (!c->verify || !c->args.workload->verify || atomic_load(&e->failed))
-		return;
-	do {
-		before = e->r->verdict.checks;
-		e->r->verdict.rounds =
-			c->deterministic || c->verify_only ? FEW_ROUNDS : VERIFY_ROUNDS;
-		rc = c->args.workload->verify(first, e->state, &e->r->verdict);
-		e->r->verify_calls++;
-	} while (!rc && c->verify_only && e->r->verdict.checks > before && tm_monotonic_ns() < end);
-	if (rc)
-		tm_fail(first, rc, "%s cannot be verified", c->args.workload->name);
-	/* Measured, that was asked at the end of the phase. */
-	else if (c->verify_only)
-		tm_engine_lost_one(e);
-	e->r->verified = !rc && e->r->verdict.checks;
-	if (e->lost) {
-		e->r->verdict = e->until_lost;
-		e->r->verified = false;
-	}
-}
-
 /* Is the clocks' uncertainty below what it separates here? */
 static bool is_resolved(struct tm_result *r, enum tm_metric m)
 {
@@ -624,7 +594,7 @@ void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *cont
 			snprintf(r->why, sizeof(r->why), "cannot run here: %s", strerror(-rc));
 	} else {
 		summarise(&e);
-		verify(&e);
+		tm_engine_verify(&e);
 	}
 	/* Before the teardown, which may sleep: counted, a responder that spins is slow. */
 	if (!rc && !e.lost) {

@@ -64,6 +64,9 @@ struct tm_engine {
 void tm_engine_run(const struct tm_cell *cell, const struct tm_run_context *context,
 		   struct tm_result *r);
 
+/* Asks the workload's oracle, as often as the cell wants, where it has one. */
+void tm_engine_verify(struct tm_engine *e);
+
 /* Fails the run if somebody who takes part in it is gone, see tm_responders_missing(). */
 bool tm_engine_lost_one(struct tm_engine *e);
 

@@ -61,6 +61,7 @@ libtlbmark_core_a_SOURCES = \
 	bench/topology.h \
 	bench/trace.c \
 	bench/trace.h \
+	bench/verify.c \
 	bench/workload_api.c \
 	include/tlbmark/arch.h \
 	include/tlbmark/uapi.h \

@@ -60,27 +60,6 @@ static int pageout_probe_cell(const struct tm_cell_args *c, char *why, size_t wh
 	return pages_check(c, PAGES_4K, backing_of(c), c->values[PAGES], why, why_size);
 }
 
-/* Whether reclaim really takes these pages is found by trying. */
-static int try_once(struct tm_thread *t, struct pages *p)
-{
-	int rc = reclaimed_fill(t, p);
-	long left;
-
-	if (rc)
-		return rc;
-	if (madvise(p->at, p->bytes, MADV_PAGEOUT))
-		return tm_fail(t, -errno, "MADV_PAGEOUT of %zu bytes", p->bytes);
-	left = reclaimed_resident(p);
-	if (left < 0)
-		return tm_fail(t, (int)left, "mincore of %zu bytes", p->bytes);
-	if (left)
-		return tm_fail(t, -ENOTSUP,
-			       "reclaim left %ld of %zu pages in memory: its file system or "
-			       "memory cgroup does not give them up (set TMPDIR to another disk)",
-			       left, p->bytes / p->page_bytes);
-	return 0;
-}
-
 static int pageout_prepare(struct tm_thread *t, void *state)
 {
 	struct pages *p = pages_of(t, state);
@@ -91,7 +70,7 @@ static int pageout_prepare(struct tm_thread *t, void *state)
 	if (!rc)
 		rc = pages_map(t, p, p->at, p->bytes, false);
 	if (!rc)
-		rc = try_once(t, p);
+		rc = reclaimed_try_pageout(t, p);
 	return rc;
 }
 

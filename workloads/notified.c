@@ -66,24 +66,6 @@ static int map_private(struct tm_thread *t, struct pages *p)
 	return 0;
 }
 
-/* Whether reclaim takes a file system's pages is found by trying. */
-static int try_pageout(struct tm_thread *t, struct pages *p)
-{
-	int rc = reclaimed_fill(t, p);
-	long left;
-
-	if (rc)
-		return rc;
-	if (madvise(p->at, p->bytes, MADV_PAGEOUT))
-		return tm_fail(t, -errno, "MADV_PAGEOUT of %zu bytes", p->bytes);
-	left = reclaimed_resident(p);
-	if (left < 0)
-		return tm_fail(t, (int)left, "mincore of %zu bytes", p->bytes);
-	return !left ? 0
-		     : tm_fail(t, -ENOTSUP, "reclaim left %ld of %zu pages of a file in memory",
-			       left, p->bytes / p->page_bytes);
-}
-
 int notified_prepare(struct tm_thread *t, struct pages *p, enum notified_op op, uint64_t count)
 {
 	int rc = pages_open(t, p, kind_of(op), backing_of(op), pages_count(op, count));
@@ -99,7 +81,7 @@ int notified_prepare(struct tm_thread *t, struct pages *p, enum notified_op op, 
 	rc = pages_map(t, p, p->at, p->bytes, false);
 	if (!rc && op == NOTIFIED_COW)
 		rc = map_private(t, p);
-	return rc || op != NOTIFIED_PAGEOUT ? rc : try_pageout(t, p);
+	return rc || op != NOTIFIED_PAGEOUT ? rc : reclaimed_try_pageout(t, p);
 }
 
 /*

@@ -51,6 +51,26 @@ long reclaimed_resident(const struct pages *p)
 	return count;
 }
 
+int reclaimed_try_pageout(struct tm_thread *t, const struct pages *p)
+{
+	int rc = reclaimed_fill(t, p);
+	long left;
+
+	if (rc)
+		return rc;
+	if (madvise(p->at, p->bytes, MADV_PAGEOUT))
+		return tm_fail(t, -errno, "MADV_PAGEOUT of %zu bytes", p->bytes);
+	left = reclaimed_resident(p);
+	if (left < 0)
+		return tm_fail(t, (int)left, "mincore of %zu bytes", p->bytes);
+	if (left)
+		return tm_fail(t, -ENOTSUP,
+			       "reclaim left %ld of %zu pages in memory: its file system or "
+			       "memory cgroup does not give them up (set TMPDIR to another disk)",
+			       left, p->bytes / p->page_bytes);
+	return 0;
+}
+
 /* The file's new content, not through the mapping. */
 static int rewrite(struct tm_thread *t, const struct oracle *o, const struct pages *p)
 {

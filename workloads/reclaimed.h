@@ -29,6 +29,12 @@ int reclaimed_fill(struct tm_thread *t, const struct pages *p);
 /* How many of the pages are in memory; -errno. */
 long reclaimed_resident(const struct pages *p);
 
+/*
+ * For prepare(): fills the pages and tries MADV_PAGEOUT, since whether reclaim really
+ * takes them is found by trying. 0, or -ENOTSUP where some stay, said.
+ */
+int reclaimed_try_pageout(struct tm_thread *t, const struct pages *p);
+
 /* For probe_cell(): is there swap for `bytes` of private memory? 0, or -ENOTSUP and why. */
 int reclaimed_check_swap(uint64_t bytes, char *why, size_t why_size);
 

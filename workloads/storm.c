@@ -250,20 +250,24 @@ static void fill(struct tm_thread *t, struct state *st, struct slot *s, bool rea
 	publish(s, pack(epoch, pages, LIVE));
 }
 
-static int strike(struct tm_thread *t, enum how how, char *at, size_t bytes)
+static int strike(struct tm_thread *t, enum how how, struct slot *s, size_t bytes)
 {
 	int rc;
 
 	tm_begin(t);
 	if (how == DONTNEED)
-		rc = madvise(at, bytes, MADV_DONTNEED);
+		rc = madvise(s->at, bytes, MADV_DONTNEED);
 	else if (how == MAP_OVER)
-		rc = mmap(at, bytes, PROT_READ | PROT_WRITE,
+		rc = mmap(s->at, bytes, PROT_READ | PROT_WRITE,
 			  MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
 	else
-		rc = mprotect(at, bytes, PROT_READ);
+		rc = mprotect(s->at, bytes, PROT_READ);
 	tm_end(t, (uint32_t)(bytes / t->page_bytes));
-	return rc ? tm_fail(t, -errno, "%s of %zu bytes", how_names[how], bytes) : 0;
+	if (rc)
+		return tm_fail(t, -errno, "%s of %zu bytes", how_names[how], bytes);
+	atomic_store_explicit(&s->end_ticks, tm_ticks(), memory_order_relaxed);
+	atomic_store_explicit(&s->how, how, memory_order_relaxed);
+	return 0;
 }
 
 /*
@@ -277,7 +281,7 @@ static int strike_zeros(struct tm_thread *t, struct state *st, struct slot *s)
 
 	for (int i = 0; i < ZEROS && !rc && phase_of(published) == DEAD && tm_more(t); i++) {
 		read_dead(t, st, s, published);
-		rc = strike(t, DONTNEED, s->at, pages_in(published) * st->page_bytes);
+		rc = strike(t, DONTNEED, s, pages_in(published) * st->page_bytes);
 	}
 	return rc;
 }
@@ -298,11 +302,9 @@ static int operate_on(struct tm_thread *t, struct state *st, struct slot *s)
 		how = DONTNEED;
 	}
 	publish(s, pack(epoch, pages, STRUCK));
-	rc = strike(t, how, s->at, pages * st->page_bytes);
+	rc = strike(t, how, s, pages * st->page_bytes);
 	if (rc)
 		return rc;
-	atomic_store_explicit(&s->end_ticks, tm_ticks(), memory_order_relaxed);
-	atomic_store_explicit(&s->how, how, memory_order_relaxed);
 	if (how == PROTECT) {
 		publish(s, pack(epoch, pages, READONLY));
 		return 0;
