@@ -301,7 +301,7 @@ if [ -e /dev/full ]; then
 fi
 if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null; then
 	# The verdict of before stays whole, and nothing of a part of one.
-	cat >"$tmp/disk" <<'EOF'
+	cat >"$tmp/on-disk" <<'EOF'
 mkdir -p "$1/full" && mount -t tmpfs -o size=64k tmpfs "$1/full" || exit 99
 echo '{"an": "older one"}' >"$1/full/verdict"
 head -c 1000000 /dev/zero >"$1/full/rest" 2>/dev/null
@@ -311,7 +311,7 @@ cat "$1/full/verdict" >"$1/kept"
 ls "$1/full" >"$1/files"
 exit $status
 EOF
-	begins unshare -m sh "$tmp/disk" "$tmp" "$tlbmark"
+	begins unshare -m sh "$tmp/on-disk" "$tmp" "$tlbmark"
 	ends 'full disk' 3
 	says 'full disk' 'cannot write .*verdict: No space left on device; the verdict is on standard output'
 	verdict 'full disk'
@@ -319,13 +319,13 @@ EOF
 	is 'full disk: nothing else is there' 'rest verdict' "$(xargs <"$tmp/files")"
 
 	# A file on a full disk takes stores and has no place for them.
-	cat >"$tmp/disk" <<'EOF'
+	cat >"$tmp/on-disk" <<'EOF'
 truncate -s 16M "$1/image" && mkfs.ext4 -q -F "$1/image" && mkdir "$1/disk" &&
 	mount -o loop "$1/image" "$1/disk" || exit 99
 head -c 100000000 /dev/zero >"$1/disk/rest"
 TMPDIR=$1/disk exec "$2" stress --quiet --duration 2s munmap writeback
 EOF
-	begins unshare -m sh "$tmp/disk" "$tmp" "$tlbmark"
+	begins unshare -m sh "$tmp/on-disk" "$tmp" "$tlbmark"
 	got=0
 	wait "$pid" || got=$?
 	if [ "$got" -eq 99 ]; then
