@@ -242,9 +242,16 @@ is "as the last thing" "chown -R 1000:1000 build" "$(tail -n 1 "$log")"
 fresh
 exits "check" 0 quickstart check
 is "its last line adds up" "59 passed, 0 failed, 3 skipped" "$(tail -n 1 "$tmp/tap.out")"
-printf '# PASS:  38\n# SKIP:  1\n# XFAIL: 1\n# FAIL:  2\n# XPASS: 0\n# ERROR: 1\n' >"$tmp/suite"
+{
+	printf '# PASS:  38\n# SKIP:  1\n# XFAIL: 1\n# FAIL:  2\n# XPASS: 0\n# ERROR: 1\n'
+	printf 'FAIL: tests/%s\n=====\n\nok 1 - good\nPASS: tests/one.sh 1 - good\n' one
+	printf 'not ok 2 - bad\nFAIL: tests/one.sh 2 - bad\n# got: this\nok 3 - good\nand more\n'
+	printf 'ERROR: tests/one.sh - missing test plan\n'
+} >"$tmp/suite"
 exits "check with failing tests" 1 quickstart check
 is "counts each once" "57 passed, 3 failed, 3 skipped" "$(tail -n 1 "$tmp/tap.out")"
+is "tells what failed once more" "tests/one: not ok 2 - bad|    # got: this|ERROR: tests/one.sh - missing test plan|" \
+	"$(tail -n 4 "$tmp/tap.out" | head -n 3 | tr '\n' '|')"
 fresh
 : >"$tmp/distcheck-fails"
 exits "check with a failing stage" 1 quickstart check
