@@ -411,6 +411,12 @@ static int save(struct knob *k, char *why, size_t why_size)
 	return 0;
 }
 
+static int held(const char *path, pid_t holder, char *why, size_t why_size)
+{
+	return tm_journal_fail(why, why_size, -EBUSY, "%s is set by process %d; wait for it", path,
+			       (int)holder);
+}
+
 /* With the journal locked: line first, then the deed. */
 static int apply(struct tm_sysstate *s, struct knob *k, const char *text, size_t n, char *why,
 		 size_t why_size)
@@ -422,9 +428,7 @@ static int apply(struct tm_sysstate *s, struct knob *k, const char *text, size_t
 		return tm_journal_fail(why, why_size, rc, "cannot read the journals in %s",
 				       s->journal.directory);
 	if (search.holder)
-		return tm_journal_fail(why, why_size, -EBUSY,
-				       "%s is set by process %d; wait for it", k->path,
-				       (int)search.holder);
+		return held(k->path, search.holder, why, why_size);
 	rc = save(k, why, why_size);
 	if (rc)
 		return rc;
@@ -538,6 +542,23 @@ int tm_knob(struct tm_sysstate *s, const char *path, const char *value)
 int tm_knob_group(struct tm_sysstate *s, const char *path)
 {
 	return tm_sysstate_mkdir(s, path, s->why, sizeof(s->why));
+}
+
+int tm_knob_rely(struct tm_sysstate *s, const char *path)
+{
+	struct search search = {.path = path};
+	int rc;
+
+	if (getpid() != s->owner || find_knob(s, path))
+		return 0;
+	rc = tm_journal_lock(&s->journal, false, s->why, sizeof(s->why));
+	if (rc == -ENOENT)
+		return 0;
+	if (!rc) {
+		rc = tm_journal_scan(&s->journal, visit, &search);
+		tm_journal_unlock(&s->journal);
+	}
+	return search.holder ? held(path, search.holder, s->why, sizeof(s->why)) : rc;
 }
 
 const char *tm_sysstate_why(const struct tm_sysstate *s)

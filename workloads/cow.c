@@ -113,6 +113,9 @@ static int knobs(const struct tm_cell_args *c, struct tm_sysstate *system)
 		/* Refused while its advisor is on, which then chooses a number itself. */
 		tm_knob(system, KSM "pages_to_scan", "4096");
 		tm_knob(system, KSM "sleep_millisecs", "20");
+		/* Since 6.7 it passes over what it could not merge a while ago. */
+		if (!access(KSM "smart_scan", F_OK))
+			tm_knob(system, KSM "smart_scan", "0");
 		return tm_knob(system, KSM "run", "1");
 	}
 	return pages_knobs(c, makes[source].kind, PAGES_ANON, needed(source), system);

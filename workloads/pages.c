@@ -280,21 +280,25 @@ int pages_knobs(const struct tm_cell_args *cell, enum pages_kind kind, enum page
 {
 	char path[128], value[32], why[512];
 	uint64_t shortage;
+	int rc = 0;
 
 	/* Nothing may be taken for a cell that will be refused. */
 	if (pages_check(cell, kind, backing, count, why, sizeof(why)))
 		return 0;
-	if (kind == PAGES_THP && backing == PAGES_SHARED && !shmem_thp_allowed())
-		tm_knob(s, THP "shmem_enabled", "advise");
-	if (kind != PAGES_HUGETLB)
-		return 0;
-	shortage = pool_shortage(count * cell->initiators);
-	if (shortage) {
-		pool_path(path, sizeof(path), "nr_hugepages");
-		snprintf(value, sizeof(value), "%" PRIu64, read_number(path) + shortage);
-		tm_knob(s, path, value);
+	if (kind == PAGES_THP && backing == PAGES_SHARED) {
+		if (shmem_thp_allowed())
+			return tm_knob_rely(s, THP "shmem_enabled");
+		rc = tm_knob(s, THP "shmem_enabled", "advise");
 	}
-	return 0;
+	if (kind != PAGES_HUGETLB)
+		return rc == -EBUSY ? rc : 0;
+	shortage = pool_shortage(count * cell->initiators);
+	pool_path(path, sizeof(path), "nr_hugepages");
+	if (!shortage)
+		return tm_knob_rely(s, path);
+	snprintf(value, sizeof(value), "%" PRIu64, read_number(path) + shortage);
+	/* Where it may not be set pages_open() says what is missing. */
+	return tm_knob(s, path, value) == -EBUSY ? -EBUSY : 0;
 }
 
 /* ---- one set of pages ---- */

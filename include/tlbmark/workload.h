@@ -285,7 +285,13 @@ static inline void tm_checked(struct tm_verdict *v, uint64_t checks)
  */
 int tm_knob(struct tm_sysstate *s, const char *path, const char *value);
 
-/* The same for a directory below /sys/fs/cgroup: made here, removed by the core. */
+/*
+ * For a knob that stands as the workload needs it, and is not set therefore: 0, or
+ * -EBUSY where it stands so only because of another run, which will put it back.
+ */
+int tm_knob_rely(struct tm_sysstate *s, const char *path);
+
+/* The same as tm_knob() for a directory below /sys/fs/cgroup: made here, removed by the core. */
 int tm_knob_group(struct tm_sysstate *s, const char *path);
 
 struct tm_workload {

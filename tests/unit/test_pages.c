@@ -49,6 +49,13 @@ int tm_knob(struct tm_sysstate *s, const char *path, const char *value)
 	return 0;
 }
 
+int tm_knob_rely(struct tm_sysstate *s, const char *path)
+{
+	(void)s;
+	(void)path;
+	return 0;
+}
+
 static size_t published_bytes;
 
 void tm_publish(struct tm_thread *t, const void *start, size_t bytes, size_t stride)

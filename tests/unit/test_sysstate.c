@@ -450,6 +450,10 @@ static void test_two_processes(void **unused)
 	/* Its knob is respected, by a set and by a recovery; others are free. */
 	assert_int_equal(tm_sysstate_set(s, SCAN, "3", why, sizeof(why)), -EBUSY);
 	assert_one_line("process");
+	assert_int_equal(tm_knob_rely(s, SCAN), -EBUSY);
+	assert_non_null(strstr(tm_sysstate_why(s), SCAN));
+	assert_int_equal(tm_knob_rely(s, THP), 0);
+	assert_int_equal(tm_knob_rely(s, OVER), 0);
 	assert_knob(SCAN, "2");
 	tm_sysstate_close(s);
 	s = opened(0);
@@ -461,7 +465,8 @@ static void test_two_processes(void **unused)
 	assert_int_equal(status, 0);
 	assert_knob(SCAN, "4096");
 	assert_knob(THP, "never"); /* the child's restore left ours alone */
-	set(s, SCAN, "3");	   /* free now */
+	assert_int_equal(tm_knob_rely(s, SCAN), 0);
+	set(s, SCAN, "3"); /* free now */
 	tm_sysstate_close(s);
 	assert_knob(SCAN, "4096");
 	assert_knob(THP, "madvise");
