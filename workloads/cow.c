@@ -159,6 +159,7 @@ static volatile uint64_t *last_word(const struct slot *s, unsigned int page)
 	return (uint64_t *)(page_at(s, page) + s->pages->page_bytes) - 1;
 }
 
+enum { KSMD_WAITS = 12000 }; /* a minute: it may have others' gigabytes to go over */
 enum { REQUEST_READ = 1, REQUEST_WRITE };
 
 /* The sharer: holds all pages, reads and writes its own copies when asked. */
@@ -214,7 +215,7 @@ static int wait_for_ksmd(struct tm_thread *t, struct slot *s)
 
 	if (madvise(page_at(s, 0), s->pages->bytes, MADV_MERGEABLE))
 		return tm_fail(t, -ENOTSUP, "madvise(MADV_MERGEABLE): %s", strerror(errno));
-	for (int waited = 0; waited < 2000; waited++) {
+	for (int waited = 0; waited < KSMD_WAITS; waited++) {
 		shared = count_shared(s);
 		if (shared < 0)
 			return tm_fail(t, shared, "reading /proc/self/pagemap");

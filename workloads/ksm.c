@@ -47,7 +47,7 @@ enum {
 	 */
 	CONTENTS = 64,
 	MOST_ROUNDS = 8, /* each waits for ksmd */
-	WAIT_MS = 10000,
+	WAIT_MS = 60000, /* ksmd may have others' gigabytes to go over */
 	COUNT_MS = 2000,
 	COUNT_PAUSE_US = 200000, /* time to merge between two updates of a page */
 };
