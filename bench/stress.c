@@ -17,9 +17,9 @@
 
 enum {
 	WHY = 512,
-	SHARES = 10,		/* of the time: of them have self-checking workloads */
-	SELF_SHARE = 9,		/* so many, */
-	OPENING_SELF_SHARE = 1, /* and so many while the opening lasts: so long, */
+	SHARES = 16,		/* of the time: of them have self-checking workloads */
+	SELF_SHARE = 15,	/* so many, */
+	OPENING_SELF_SHARE = 2, /* and so many while the opening lasts: so long, */
 	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
@@ -34,7 +34,7 @@ enum {
 #define OPENING_BOUT_NS 10000000ull
 #define OPENING_SELF_BOUT_NS 100000000ull
 #define BOUT_NS 300000000ull
-#define SELF_BOUT_NS 1000000000ull
+#define SELF_BOUT_NS 2000000000ull
 
 struct stress {
 	const struct tm_stress_options *o;

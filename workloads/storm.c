@@ -43,17 +43,17 @@ enum {
 	SLOT_PAGES = 64,
 	REFILL_AFTER = SLOTS / 2, /* operations that a slot stays dead */
 	ZEROS = 2,		  /* times it is read and struck again before it is filled */
-	LOOKS = 4,		  /* a turn of the loop */
+	LOOKS = 2,		  /* a turn of the loop */
 	/* One operation in so many, powers of two: */
 	UNREAD = 8,   /* slots are filled without being read before */
-	RARE = 64,    /* is none of madvise */
-	LARGE = 128,  /* has more pages than one */
+	RARE = 256,   /* is none of madvise */
+	LARGE = 256,  /* has more pages than one */
 	POKE = 8,     /* looks at a read-only slot are stores, which fault */
 	SLEEP = 2048, /* is followed by a nap: an idle CPU's TLB is lazy */
 	SLEEP_NS = 50000,
 	/* Times are cut into windows of so many ticks (some ms); one in so many is calm. */
 	WINDOW_BITS = 24,
-	CALM = 8,
+	CALM = 16,
 };
 
 /* What a reader may see. The word is epoch << 16 | pages << 4 | phase. */
