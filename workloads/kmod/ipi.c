@@ -8,6 +8,7 @@
  */
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
+#include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/slab.h>
 
@@ -88,40 +89,59 @@ static void tm_ipi_targets(u32 how, const struct cpumask *mask, struct cpumask *
 	}
 }
 
-static void tm_ipi_count(void *times)
+/*
+ * How often the function ran in the check of that number, of which there is one at a
+ * time. A call that comes after its check has ended, which is what the check is for,
+ * counts into memory that is still there, and not for the next check.
+ */
+static DEFINE_PER_CPU(u32, tm_ipi_times);
+static unsigned long tm_ipi_check_number;
+static DEFINE_MUTEX(tm_ipi_checking);
+
+static void tm_ipi_count(void *number)
 {
-	this_cpu_inc(*(u32 __percpu *)times);
+	if (READ_ONCE(tm_ipi_check_number) == (unsigned long)number)
+		this_cpu_inc(tm_ipi_times);
 }
 
-static void tm_ipi_count_flush(void *times)
+static void tm_ipi_count_flush(void *number)
 {
 #ifdef CONFIG_X86
 	__flush_tlb_all();
 #endif
-	tm_ipi_count(times);
+	tm_ipi_count(number);
+}
+
+static void *tm_ipi_next_check(void)
+{
+	int cpu;
+
+	WRITE_ONCE(tm_ipi_check_number, tm_ipi_check_number + 1);
+	for_each_possible_cpu(cpu) WRITE_ONCE(per_cpu(tm_ipi_times, cpu), 0);
+	return (void *)tm_ipi_check_number;
 }
 
 static int tm_ipi_check_once(struct tm_ipi_check *arg, const struct cpumask *mask,
-			     struct cpumask *targets, u32 __percpu *times)
+			     struct cpumask *targets)
 {
+	void *number = tm_ipi_next_check();
 	int cpu, error = 0;
 
 	get_cpu();
 	tm_ipi_targets(arg->how, mask, targets);
 	arg->asked = cpumask_weight(targets);
 	if (arg->how == TM_IPI_FLUSH_ALL)
-		on_each_cpu(tm_ipi_count_flush, (void __force *)times, 1);
+		on_each_cpu(tm_ipi_count_flush, number, 1);
 	else if (!arg->asked)
 		error = -ENXIO;
 	else if (arg->how == TM_IPI_SINGLE)
-		error = smp_call_function_single(cpumask_first(targets), tm_ipi_count,
-						 (void __force *)times, 1);
+		error = smp_call_function_single(cpumask_first(targets), tm_ipi_count, number, 1);
 	else
 		smp_call_function_many(arg->how == TM_IPI_ALL ? cpu_online_mask : mask,
-				       tm_ipi_count, (void __force *)times, true);
+				       tm_ipi_count, number, true);
 	for_each_possible_cpu(cpu)
 	{
-		u32 ran = READ_ONCE(*per_cpu_ptr(times, cpu));
+		u32 ran = READ_ONCE(per_cpu(tm_ipi_times, cpu));
 
 		if (ran == cpumask_test_cpu(cpu, targets))
 			continue;
@@ -133,12 +153,26 @@ static int tm_ipi_check_once(struct tm_ipi_check *arg, const struct cpumask *mas
 	return error;
 }
 
+static int tm_ipi_check_alone(struct tm_ipi_check *arg, const struct cpumask *mask,
+			      struct cpumask *targets)
+{
+	int error;
+
+	if (mutex_lock_interruptible(&tm_ipi_checking))
+		return -EINTR;
+	/* Without preemption none goes offline, but one could come online meanwhile. */
+	cpus_read_lock();
+	error = tm_ipi_check_once(arg, mask, targets);
+	cpus_read_unlock();
+	mutex_unlock(&tm_ipi_checking);
+	return error;
+}
+
 static long tm_ipi_check(struct tm_ipi_check __user *user)
 {
 	cpumask_var_t mask, targets;
 	struct tm_ipi_check arg;
-	u32 __percpu *times;
-	int error;
+	int error = 0;
 
 	if (copy_from_user(&arg, user, sizeof(arg)))
 		return -EFAULT;
@@ -152,19 +186,12 @@ static long tm_ipi_check(struct tm_ipi_check __user *user)
 		free_cpumask_var(mask);
 		return -ENOMEM;
 	}
-	times = alloc_percpu_gfp(u32, GFP_KERNEL_ACCOUNT);
-	error = times ? 0 : -ENOMEM;
-	if (!error && (arg.how == TM_IPI_SINGLE || arg.how == TM_IPI_MASK))
+	if (arg.how == TM_IPI_SINGLE || arg.how == TM_IPI_MASK)
 		error = tm_mask_from_user(mask, arg.mask, arg.mask_bytes, TM_IPI_MASK_BYTES_MAX);
-	else if (!error && (arg.mask || arg.mask_bytes))
+	else if (arg.mask || arg.mask_bytes)
 		error = -EINVAL;
-	if (!error) {
-		/* Without preemption none goes offline, but one could come online meanwhile. */
-		cpus_read_lock();
-		error = tm_ipi_check_once(&arg, mask, targets, times);
-		cpus_read_unlock();
-	}
-	free_percpu(times);
+	if (!error)
+		error = tm_ipi_check_alone(&arg, mask, targets);
 	free_cpumask_var(targets);
 	free_cpumask_var(mask);
 	if (!error && copy_to_user(user, &arg, sizeof(arg)))
