@@ -139,11 +139,20 @@ static int setup(struct tm_thread *t, void **state)
 	return iommu_attach(t, s->fd, &d, (enum iommu_mode)t->cell->values[MODE], &s->domain);
 }
 
-static int look(struct tm_thread *t, const struct state *s, struct tm_dma_window *w)
+/* `v` is NULL while it measures. */
+static int look(struct tm_thread *t, const struct state *s, struct tm_dma_window *w,
+		struct tm_verdict *v)
 {
+	static const char astray[] =
+		"the device wrote where its address had led before it was mapped";
+
 	w->bytes = (uint32_t)t->cell->values[BYTES];
 	if (ioctl(s->fd, TM_DMA_WINDOW, w))
 		return tm_fail(t, -errno, "a write of %u bytes by the device", w->bytes);
+	if (v)
+		tm_check(v, w->outcome != TM_DMA_ASTRAY, astray);
+	else if (w->outcome == TM_DMA_ASTRAY)
+		return tm_fail(t, -EIO, astray);
 	return 0;
 }
 
@@ -197,7 +206,7 @@ static int operate(struct tm_thread *t, void *state)
 
 		iommu_faults(&before);
 		tm_arm(t);
-		rc = look(t, s, &w);
+		rc = look(t, s, &w, NULL);
 		if (rc)
 			return rc;
 		tm_commit(t, w.unmap.begin_ticks, w.unmap.begin_ticks + w.unmap.op_ticks,
@@ -210,7 +219,7 @@ static int operate(struct tm_thread *t, void *state)
 /* Did the write come late enough to tell whether the translation was dead? */
 static bool is_conclusive(const struct state *s, const struct tm_dma_window *w)
 {
-	if (w->outcome == TM_DMA_EARLY)
+	if (w->outcome == TM_DMA_EARLY || w->outcome == TM_DMA_ASTRAY)
 		return false;
 	return s->domain != TM_DMA_LAZY || w->outcome != TM_DMA_LANDED ||
 	       w->age_least_ns >= w->others_ns;
@@ -229,7 +238,7 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 			.lead_ns = s->domain == TM_DMA_LAZY ? 60000000 : 5000000,
 			.others = s->domain == TM_DMA_LAZY ? 1024 : 0,
 		};
-		int rc = look(t, s, &w);
+		int rc = look(t, s, &w, v);
 
 		if (rc)
 			return rc;
@@ -247,7 +256,7 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 			tm_check(v, w.outcome != TM_DMA_BLOCKED,
 				 "a write was blocked where no IOMMU translates");
 	}
-	return 0;
+	return iommu_verify_reuse(t, s->fd, s->domain, v);
 }
 
 static void teardown(void *state)

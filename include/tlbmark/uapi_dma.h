@@ -91,6 +91,7 @@ enum tm_dma_outcome {
 	TM_DMA_EARLY,	/* it ended before the unmap had: tells nothing */
 	TM_DMA_LANDED,	/* ended after the unmap, and wrote */
 	TM_DMA_BLOCKED, /* ended after the unmap, and wrote nothing */
+	TM_DMA_ASTRAY,	/* wrote where the address had led before it was mapped: never right */
 	TM_DMA_OUTCOMES
 };
 
@@ -116,9 +117,32 @@ struct tm_dma_window {
 
 _Static_assert(sizeof(struct tm_dma_window) == 72, "tm_dma_window is ABI");
 
+#define TM_DMA_REUSE_MAPS_MAX 4096
+
+/*
+ * Unmaps a buffer that the device is about to write to, and maps another one, again
+ * and again, until that is given the address: from then on the write belongs there, in
+ * every mode. In lazy mode the address comes back once the flush queue was flushed,
+ * which the mappings that were given others fill. Both buffers stay the module's.
+ * EOPNOTSUPP as above. LANDED: in the other one; BLOCKED: nowhere; ASTRAY: in the
+ * first, or already when it was warmed; EARLY: the device ended before the address was
+ * given again.
+ */
+struct tm_dma_reuse {
+	__u32 bytes;	 /* 1 .. TM_DMA_TRANSFER_MAX */
+	__u32 lead_ns;	 /* unmapped so long before the device writes, about */
+	__u32 maps_most; /* 1 .. TM_DMA_REUSE_MAPS_MAX: then EARLY */
+	__u32 outcome;	 /* in 0; out: enum tm_dma_outcome */
+	__u32 maps;	 /* in 0; out: mapped so often */
+	__u32 reserved;	 /* 0 */
+};
+
+_Static_assert(sizeof(struct tm_dma_reuse) == 24, "tm_dma_reuse is ABI");
+
 #define TM_DMA_ATTACH _IOWR(TM_KMOD_MAGIC, 0x40, struct tm_dma_attach)
 #define TM_DMA_RUN _IOWR(TM_KMOD_MAGIC, 0x41, struct tm_dma_run)
 #define TM_DMA_MOVE _IOWR(TM_KMOD_MAGIC, 0x42, struct tm_dma_move)
 #define TM_DMA_WINDOW _IOWR(TM_KMOD_MAGIC, 0x43, struct tm_dma_window)
+#define TM_DMA_REUSE _IOWR(TM_KMOD_MAGIC, 0x44, struct tm_dma_reuse)
 
 #endif /* TLBMARK_UAPI_DMA_H */

@@ -39,6 +39,11 @@ for kernel in 6.1 6.12; do
 		"$unmaps >= 2000 and $invalidations between 1 and $unmaps / 100"
 	holds "$kernel, passthrough: none" dma passthrough \
 		"$unmaps >= 2000 and $invalidations = 0"
+	# Four transfers there and back, in strict mode the invalidations, and five of these.
+	for mode in "strict 6" "lazy 5"; do
+		holds "$kernel, ${mode% *}: an address that is given again means what it is mapped to" \
+			dma "${mode% *}" "\$verify.checks > ${mode#* } and $no_violation"
+	done
 	for mode in strict lazy passthrough; do
 		holds "$kernel, $mode: the data is right" dma $mode "$no_violation"
 		holds "$kernel, $mode: the device writes when it may, only" dma_window $mode \

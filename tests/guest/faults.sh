@@ -9,14 +9,16 @@
 need_guests
 build_kernel guest faults
 
-# stress FAULT OPTION...: in a guest that has it. What it prints on standard error
-# would come in between: from the guest they are two streams.
+iommu=none
+
+# stress FAULT OPTION...: in a guest that has it, with the IOMMU that $iommu says. What
+# it prints on standard error would come in between: from the guest they are two streams.
 # shellcheck disable=SC2317 # `exits` calls it
 stress() {
 	fault=$1
 	shift
 	# shellcheck disable=SC2154 # set in build_kernel and in tap.sh
-	"$tlbmark" lab run --kernel "$kernel" --build-tree "${kernel%/*}/build" --cpus 4 \
+	"$tlbmark" lab run --kernel "$kernel" --build-tree "${kernel%/*}/build" --cpus 4 --iommu "$iommu" \
 		--append "tlbmark_fault=$fault" --timeout 5m -- stress --quiet --seed 1 "$@" 2>"$tmp/stress.err"
 }
 
@@ -58,4 +60,9 @@ finds kernel-remote 'vmap vm_unmap_aliases' --workloads vmap,vm_unmap_aliases
 finds set-memory set_memory --workloads set_memory
 finds reset-perms set_memory --workloads set_memory
 finds secondary notifier --workloads notifier
+iommu=strict
+finds iotlb 'dma dma_window' --workloads dma,dma_window
+iommu=lazy
+exits 'none: nothing is found behind a flush queue' 0 stress none --duration 10s --workloads dma,dma_window
+finds fq-early dma --workloads dma
 finish

@@ -123,7 +123,13 @@ const struct device fuzz_device[DEVICES] = {
 		  NUMBER(tm_dma_window, lead_ns, 0, TM_DMA_LEAD_MAX_NS),
 		  NUMBER(tm_dma_window, others, 0, TM_DMA_OTHERS_MAX), ZERO(tm_dma_window, outcome),
 		  ZERO(tm_dma_window, age_least_ns), ZERO(tm_dma_window, age_most_ns),
-		  ZERO(tm_dma_window, others_ns))}},
+		  ZERO(tm_dma_window, others_ns)),
+	  REQUEST(RARE, TM_DMA_REUSE, tm_dma_reuse, false,
+		  NUMBER(tm_dma_reuse, bytes, 1, TM_DMA_TRANSFER_MAX),
+		  NUMBER(tm_dma_reuse, lead_ns, 0, TM_DMA_LEAD_MAX_NS),
+		  NUMBER(tm_dma_reuse, maps_most, 1, TM_DMA_REUSE_MAPS_MAX),
+		  ZERO(tm_dma_reuse, outcome), ZERO(tm_dma_reuse, maps),
+		  ZERO(tm_dma_reuse, reserved))}},
 };
 
 /* ---- memory ---- */

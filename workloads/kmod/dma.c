@@ -315,6 +315,25 @@ static long tm_dma_window(struct tm_dma_file *f, struct tm_dma_window __user *us
 	return copy_to_user(user, &arg, sizeof(arg)) ? -EFAULT : 0;
 }
 
+static long tm_dma_reuse(struct tm_dma_file *f, struct tm_dma_reuse __user *user)
+{
+	struct tm_dma_reuse arg;
+	int error;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	if (!arg.bytes || arg.bytes > TM_DMA_TRANSFER_MAX || arg.lead_ns > TM_DMA_LEAD_MAX_NS ||
+	    !arg.maps_most || arg.maps_most > TM_DMA_REUSE_MAPS_MAX || arg.outcome || arg.maps ||
+	    arg.reserved)
+		return -EINVAL;
+	if (!f->edu)
+		return -EOPNOTSUPP;
+	error = tm_edu_reuse(f->edu, &arg);
+	if (error)
+		return error;
+	return copy_to_user(user, &arg, sizeof(arg)) ? -EFAULT : 0;
+}
+
 static long tm_dma_ioctl(struct file *file, unsigned int request, unsigned long arg)
 {
 	struct tm_dma_file *f = file->private_data;
@@ -332,6 +351,8 @@ static long tm_dma_ioctl(struct file *file, unsigned int request, unsigned long 
 		return device ? tm_dma_move(f, user) : -ENODEV;
 	case TM_DMA_WINDOW:
 		return device ? tm_dma_window(f, user) : -ENODEV;
+	case TM_DMA_REUSE:
+		return device ? tm_dma_reuse(f, user) : -ENODEV;
 	default:
 		return -ENOTTY;
 	}

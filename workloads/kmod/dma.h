@@ -30,5 +30,6 @@ struct device *tm_edu_device(struct tm_edu *edu);
 /* The requests of the same names. */
 int tm_edu_move(struct tm_edu *edu, struct tm_dma_move *arg);
 int tm_edu_window(struct tm_edu *edu, struct tm_dma_window *arg);
+int tm_edu_reuse(struct tm_edu *edu, struct tm_dma_reuse *arg);
 
 #endif /* TLBMARK_KMOD_DMA_H */

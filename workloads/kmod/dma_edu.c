@@ -5,7 +5,8 @@
  *
  * The driver is registered as long as the module is loaded, but refuses every
  * device that no descriptor asked for. Memory that the device was told of is
- * freed only once it has ended, or is no bus master any more. It lies in
+ * two pages, kept until the module is unloaded for whoever is next: where a flush of
+ * the IOTLB is forgotten, its writes go to one of them all the same. They lie in
  * ZONE_DMA: an edu device that was not told otherwise cuts addresses off at 28
  * bits, and would write to other memory where no IOMMU is in the way. On x86
  * that zone ends below, at 24 bits; on arm64 it does not (up to 32 bits), so
@@ -39,6 +40,12 @@
 #define EDU_TRANSFER_NS (100 * NSEC_PER_MSEC)
 #define EDU_SETTLE_MS 2000 /* then something is wrong with it */
 
+/* All that a device reads and writes. */
+struct tm_edu_pages {
+	struct list_head list;
+	u8 *one, *other;
+};
+
 struct tm_edu {
 	struct list_head list;
 	struct pci_dev *pci;
@@ -47,11 +54,13 @@ struct tm_edu {
 	struct rw_semaphore presence; /* held for reading while it is used */
 	bool bound, gone;	      /* gone: unplugged, or it does not answer */
 	struct mutex engine;	      /* one transfer at a time; taken before presence */
+	struct tm_edu_pages *pages;   /* contents: engine */
 	bool loaded;		      /* the pattern is in the device's memory */
 };
 
 static DEFINE_MUTEX(tm_edu_attaching);
 static LIST_HEAD(tm_edu_list);
+static LIST_HEAD(tm_edu_spare);	     /* pages; tm_edu_attaching */
 static struct tm_edu *tm_edu_wanted; /* what probe() may take */
 
 static bool tm_edu_is_busy(struct tm_edu *edu)
@@ -86,27 +95,25 @@ static void tm_edu_start(struct tm_edu *edu, dma_addr_t address, u32 bytes, bool
 	writeq(EDU_RUN | (to_memory ? EDU_TO_MEMORY : 0), edu->io + EDU_DMA_COMMAND);
 }
 
-/* Maps the buffer, has the device read or write it, unmaps. Not begun where a signal waits. */
+/*
+ * Maps the buffer, has the device read or write it, unmaps. Not begun where a signal
+ * waits. As all its mappings are, for both directions: a translation that is left of
+ * one would otherwise block another's access, and not lead it astray.
+ */
 static int tm_edu_transfer(struct tm_edu *edu, void *buffer, u32 bytes, bool to_memory)
 {
-	enum dma_data_direction direction = to_memory ? DMA_FROM_DEVICE : DMA_TO_DEVICE;
 	dma_addr_t address;
 	int error;
 
 	if (signal_pending(current))
 		return -EINTR;
-	address = dma_map_single(&edu->pci->dev, buffer, bytes, direction);
+	address = dma_map_single(&edu->pci->dev, buffer, bytes, DMA_BIDIRECTIONAL);
 	if (dma_mapping_error(&edu->pci->dev, address))
 		return -ENOMEM;
 	tm_edu_start(edu, address, bytes, to_memory);
 	error = tm_edu_settle(edu);
-	dma_unmap_single(&edu->pci->dev, address, bytes, direction);
+	dma_unmap_single(&edu->pci->dev, address, bytes, DMA_BIDIRECTIONAL);
 	return error;
-}
-
-static u8 *tm_edu_page(void)
-{
-	return (u8 *)get_zeroed_page(GFP_KERNEL | GFP_DMA | __GFP_NOWARN);
 }
 
 /* The engine, and the device there. */
@@ -132,16 +139,11 @@ int tm_edu_move(struct tm_edu *edu, struct tm_dma_move *arg)
 {
 	u64 seed = arg->seed;
 	int error = tm_edu_take(edu);
-	u8 *out, *in;
+	u8 *out = edu->pages->one, *in = edu->pages->other;
 	u32 i;
 
 	if (error)
 		return error;
-	out = tm_edu_page();
-	in = tm_edu_page();
-	error = -ENOMEM;
-	if (!out || !in)
-		goto free;
 	for (i = 0; i < arg->bytes; i++) {
 		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
 		out[i] = seed >> 56;
@@ -153,29 +155,50 @@ int tm_edu_move(struct tm_edu *edu, struct tm_dma_move *arg)
 		error = tm_edu_transfer(edu, in, arg->bytes, true);
 	for (i = 0; i < arg->bytes; i++)
 		arg->wrong_bytes += in[i] != out[i];
-free:
-	free_page((unsigned long)in);
-	free_page((unsigned long)out);
 	tm_edu_give_back(edu);
 	return error;
 }
 
 #define EDU_PATTERN 0xa5
 
-static int tm_edu_load(struct tm_edu *edu, u8 *page)
+/* Loads the device with the pattern, from whichever page it reads, and clears both. */
+static int tm_edu_load(struct tm_edu *edu)
 {
-	int error;
+	int error = 0;
 
-	if (edu->loaded)
-		return 0;
-	memset(page, EDU_PATTERN, TM_DMA_TRANSFER_MAX);
-	error = tm_edu_transfer(edu, page, TM_DMA_TRANSFER_MAX, false);
-	edu->loaded = !error;
+	if (!edu->loaded) {
+		memset(edu->pages->one, EDU_PATTERN, PAGE_SIZE);
+		memset(edu->pages->other, EDU_PATTERN, PAGE_SIZE);
+		error = tm_edu_transfer(edu, edu->pages->one, TM_DMA_TRANSFER_MAX, false);
+		edu->loaded = !error;
+	}
+	memset(edu->pages->one, 0, PAGE_SIZE);
+	memset(edu->pages->other, 0, PAGE_SIZE);
 	return error;
 }
 
-/* The device writes through the mapping, so that the IOTLB holds it. */
-static int tm_edu_warm(struct tm_edu *edu, u8 *page, dma_addr_t address, u32 bytes)
+/* The device, and its memory as it is for a look. */
+static int tm_edu_ready(struct tm_edu *edu)
+{
+	int error;
+
+	/* A bounce buffer is somebody else's after the unmap, while the device still writes. */
+	if (edu->pci->untrusted || is_swiotlb_force_bounce(&edu->pci->dev))
+		return -EOPNOTSUPP;
+	error = tm_edu_take(edu);
+	if (error)
+		return error;
+	error = tm_edu_load(edu);
+	if (error)
+		tm_edu_give_back(edu);
+	return error;
+}
+
+/*
+ * The device writes through the mapping, so that the IOTLB holds it. ASTRAY: to what
+ * was mapped there before, which only a flush that is missing explains.
+ */
+static int tm_edu_warm(struct tm_edu *edu, dma_addr_t address, u32 bytes, u32 *outcome)
 {
 	struct device *device = &edu->pci->dev;
 	bool wrong;
@@ -185,26 +208,58 @@ static int tm_edu_warm(struct tm_edu *edu, u8 *page, dma_addr_t address, u32 byt
 	error = tm_edu_settle(edu);
 	if (error)
 		return error;
-	dma_sync_single_for_cpu(device, address, bytes, DMA_FROM_DEVICE);
-	wrong = memchr_inv(page, EDU_PATTERN, bytes);
-	memset(page, 0, bytes);
-	dma_sync_single_for_device(device, address, bytes, DMA_FROM_DEVICE);
+	dma_sync_single_for_cpu(device, address, bytes, DMA_BIDIRECTIONAL);
+	wrong = memchr_inv(edu->pages->one, EDU_PATTERN, bytes);
+	memset(edu->pages->one, 0, bytes);
+	dma_sync_single_for_device(device, address, bytes, DMA_BIDIRECTIONAL);
+	if (wrong && memchr_inv(edu->pages->other, 0, bytes)) {
+		*outcome = TM_DMA_ASTRAY;
+		return 0;
+	}
 	if (wrong)
 		return -EIO;
 	return signal_pending(current) ? -EINTR : 0;
 }
 
+/*
+ * Maps the one page, and has the device write there twice: once so that the IOTLB
+ * holds the translation, and once more, which is awaited only until so long before
+ * the write. 0, and no outcome yet: that is on its way, and *address mapped. A signal
+ * ends the waiting, no more.
+ */
+static int tm_edu_aim(struct tm_edu *edu, u32 bytes, u32 lead_ns, dma_addr_t *address, u32 *outcome)
+{
+	struct device *device = &edu->pci->dev;
+	ktime_t when;
+	int error;
+
+	*address = dma_map_single(device, edu->pages->one, bytes, DMA_BIDIRECTIONAL);
+	if (dma_mapping_error(device, *address))
+		return -ENOMEM;
+	error = tm_edu_warm(edu, *address, bytes, outcome);
+	if (error || *outcome) {
+		dma_unmap_single(device, *address, bytes, DMA_BIDIRECTIONAL);
+		return error;
+	}
+	when = ktime_add_ns(ktime_get(), EDU_TRANSFER_NS - lead_ns);
+	tm_edu_start(edu, *address, bytes, true);
+	set_current_state(TASK_INTERRUPTIBLE);
+	schedule_hrtimeout(&when, HRTIMER_MODE_ABS);
+	return 0;
+}
+
 /* Other mappings come and go, which fills a flush queue. */
-static int tm_edu_others(struct tm_edu *edu, u8 *page, u32 others)
+static int tm_edu_others(struct tm_edu *edu, u32 others)
 {
 	struct device *device = &edu->pci->dev;
 
 	while (others--) {
-		dma_addr_t address = dma_map_single(device, page, PAGE_SIZE, DMA_FROM_DEVICE);
+		dma_addr_t address =
+			dma_map_single(device, edu->pages->other, PAGE_SIZE, DMA_BIDIRECTIONAL);
 
 		if (dma_mapping_error(device, address))
 			return -ENOMEM;
-		dma_unmap_single(device, address, PAGE_SIZE, DMA_FROM_DEVICE);
+		dma_unmap_single(device, address, PAGE_SIZE, DMA_BIDIRECTIONAL);
 		cond_resched();
 		if (signal_pending(current))
 			return -EINTR;
@@ -213,8 +268,7 @@ static int tm_edu_others(struct tm_edu *edu, u8 *page, u32 others)
 }
 
 /* From the unmap on: when the device ends, and whether it wrote. */
-static int tm_edu_outcome(struct tm_edu *edu, const u8 *page, u8 *other, u64 unmapped_ns,
-			  struct tm_dma_window *arg)
+static int tm_edu_outcome(struct tm_edu *edu, u64 unmapped_ns, struct tm_dma_window *arg)
 {
 	unsigned long limit = jiffies + msecs_to_jiffies(EDU_SETTLE_MS);
 	u64 pending_ns = ktime_get_ns();
@@ -224,7 +278,7 @@ static int tm_edu_outcome(struct tm_edu *edu, const u8 *page, u8 *other, u64 unm
 		arg->outcome = TM_DMA_EARLY;
 		return 0;
 	}
-	error = tm_edu_others(edu, other, arg->others);
+	error = tm_edu_others(edu, arg->others);
 	arg->others_ns = ktime_get_ns() - unmapped_ns;
 	for (;;) {
 		u64 now_ns = ktime_get_ns();
@@ -236,36 +290,24 @@ static int tm_edu_outcome(struct tm_edu *edu, const u8 *page, u8 *other, u64 unm
 	}
 	arg->age_least_ns = pending_ns > unmapped_ns ? pending_ns - unmapped_ns : 0;
 	arg->age_most_ns = ktime_get_ns() - unmapped_ns;
-	arg->outcome = memchr_inv(page, 0, arg->bytes) ? TM_DMA_LANDED : TM_DMA_BLOCKED;
+	arg->outcome = memchr_inv(edu->pages->one, 0, arg->bytes) ? TM_DMA_LANDED : TM_DMA_BLOCKED;
 	return error;
 }
 
-/* Maps, warms, starts the device, unmaps before it writes. */
-static int tm_edu_race(struct tm_edu *edu, u8 *page, u8 *other, struct tm_dma_window *arg)
+/* Unmaps before the device writes. */
+static int tm_edu_race(struct tm_edu *edu, struct tm_dma_window *arg)
 {
-	struct device *device = &edu->pci->dev;
 	struct tm_loop stamp = {};
-	dma_addr_t address = dma_map_single(device, page, arg->bytes, DMA_FROM_DEVICE);
-	ktime_t when;
+	dma_addr_t address;
 	int error, settled;
 
-	if (dma_mapping_error(device, address))
-		return -ENOMEM;
-	error = tm_edu_warm(edu, page, address, arg->bytes);
-	if (error) {
-		dma_unmap_single(device, address, arg->bytes, DMA_FROM_DEVICE);
+	error = tm_edu_aim(edu, arg->bytes, arg->lead_ns, &address, &arg->outcome);
+	if (error || arg->outcome)
 		return error;
-	}
-	when = ktime_add_ns(ktime_get(), EDU_TRANSFER_NS - arg->lead_ns);
-	tm_edu_start(edu, address, arg->bytes, true);
-	set_current_state(TASK_INTERRUPTIBLE);
-	if (schedule_hrtimeout(&when, HRTIMER_MODE_ABS))
-		error = -EINTR;
 	tm_loop_begin(&stamp);
-	dma_unmap_single(device, address, arg->bytes, DMA_FROM_DEVICE);
+	dma_unmap_single(&edu->pci->dev, address, arg->bytes, DMA_BIDIRECTIONAL);
 	tm_loop_end(&stamp, 1);
-	if (!error)
-		error = tm_edu_outcome(edu, page, other, ktime_get_ns(), arg);
+	error = signal_pending(current) ? -EINTR : tm_edu_outcome(edu, ktime_get_ns(), arg);
 	arg->unmap = stamp.now;
 	settled = tm_edu_settle(edu);
 	return settled ? settled : error;
@@ -273,26 +315,79 @@ static int tm_edu_race(struct tm_edu *edu, u8 *page, u8 *other, struct tm_dma_wi
 
 int tm_edu_window(struct tm_edu *edu, struct tm_dma_window *arg)
 {
-	u8 *page, *other;
-	int error;
+	int error = tm_edu_ready(edu);
 
-	/* A bounce buffer is somebody else's after the unmap, while the device still writes. */
-	if (edu->pci->untrusted || is_swiotlb_force_bounce(&edu->pci->dev))
-		return -EOPNOTSUPP;
-	error = tm_edu_take(edu);
 	if (error)
 		return error;
-	page = tm_edu_page();
-	other = tm_edu_page();
-	error = -ENOMEM;
-	if (!page || !other)
-		goto free;
-	error = tm_edu_load(edu, page);
-	if (!error)
-		error = tm_edu_race(edu, page, other, arg);
-free:
-	free_page((unsigned long)other);
-	free_page((unsigned long)page);
+	error = tm_edu_race(edu, arg);
+	tm_edu_give_back(edu);
+	return error;
+}
+
+/*
+ * Maps the other page until it is given that address, and unmaps it where it is not,
+ * which fills a flush queue, too. 1: it is mapped there; 0: there was no time left;
+ * -ENOMEM or -EINTR.
+ */
+static int tm_edu_map_at(struct tm_edu *edu, dma_addr_t address, struct tm_dma_reuse *arg)
+{
+	struct device *device = &edu->pci->dev;
+
+	while (arg->maps < arg->maps_most && tm_edu_is_busy(edu)) {
+		dma_addr_t now =
+			dma_map_single(device, edu->pages->other, arg->bytes, DMA_BIDIRECTIONAL);
+
+		if (dma_mapping_error(device, now))
+			return -ENOMEM;
+		arg->maps++;
+		if (now == address)
+			return 1;
+		dma_unmap_single(device, now, arg->bytes, DMA_BIDIRECTIONAL);
+		cond_resched();
+		if (signal_pending(current))
+			return -EINTR;
+	}
+	return 0;
+}
+
+/* Unmaps before the device writes, and has the address mean the other page by then. */
+static int tm_edu_exchange(struct tm_edu *edu, struct tm_dma_reuse *arg)
+{
+	struct device *device = &edu->pci->dev;
+	dma_addr_t address;
+	int error, mapped;
+	bool in_time;
+
+	error = tm_edu_aim(edu, arg->bytes, arg->lead_ns, &address, &arg->outcome);
+	if (error || arg->outcome)
+		return error;
+	dma_unmap_single(device, address, arg->bytes, DMA_BIDIRECTIONAL);
+	mapped = tm_edu_map_at(edu, address, arg);
+	/* What has not ended yet is written after the mapping was made. */
+	in_time = tm_edu_is_busy(edu);
+	error = tm_edu_settle(edu);
+	if (mapped == 1)
+		dma_unmap_single(device, address, arg->bytes, DMA_BIDIRECTIONAL);
+	if (error || mapped < 0)
+		return error ? error : mapped;
+	if (!mapped || !in_time)
+		arg->outcome = TM_DMA_EARLY;
+	else if (memchr_inv(edu->pages->one, 0, arg->bytes))
+		arg->outcome = TM_DMA_ASTRAY;
+	else if (memchr_inv(edu->pages->other, EDU_PATTERN, arg->bytes))
+		arg->outcome = TM_DMA_BLOCKED;
+	else
+		arg->outcome = TM_DMA_LANDED;
+	return 0;
+}
+
+int tm_edu_reuse(struct tm_edu *edu, struct tm_dma_reuse *arg)
+{
+	int error = tm_edu_ready(edu);
+
+	if (error)
+		return error;
+	error = tm_edu_exchange(edu, arg);
 	tm_edu_give_back(edu);
 	return error;
 }
@@ -315,6 +410,36 @@ void tm_edu_leave(struct tm_edu *edu)
 struct device *tm_edu_device(struct tm_edu *edu)
 {
 	return &edu->pci->dev;
+}
+
+/* ---- pages ---- */
+
+static void tm_edu_pages_free(struct tm_edu_pages *pages)
+{
+	free_page((unsigned long)pages->other);
+	free_page((unsigned long)pages->one);
+	kfree(pages);
+}
+
+static struct tm_edu_pages *tm_edu_pages_take(void)
+{
+	const gfp_t gfp = GFP_KERNEL | GFP_DMA | __GFP_NOWARN;
+	struct tm_edu_pages *pages =
+		list_first_entry_or_null(&tm_edu_spare, struct tm_edu_pages, list);
+
+	if (pages) {
+		list_del(&pages->list);
+		return pages;
+	}
+	pages = kzalloc(sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return NULL;
+	pages->one = (u8 *)get_zeroed_page(gfp);
+	pages->other = (u8 *)get_zeroed_page(gfp);
+	if (pages->one && pages->other)
+		return pages;
+	tm_edu_pages_free(pages);
+	return NULL;
 }
 
 /* ---- the driver ---- */
@@ -375,7 +500,10 @@ int tm_edu_register(void)
 
 void tm_edu_unregister(void)
 {
+	struct tm_edu_pages *pages, *next;
+
 	pci_unregister_driver(&tm_edu_driver);
+	list_for_each_entry_safe(pages, next, &tm_edu_spare, list) tm_edu_pages_free(pages);
 }
 
 static struct tm_edu *tm_edu_find(const struct pci_dev *pci)
@@ -394,6 +522,9 @@ static struct tm_edu *tm_edu_bind(struct pci_dev *pci)
 
 	if (!edu)
 		goto put;
+	edu->pages = tm_edu_pages_take();
+	if (!edu->pages)
+		goto free;
 	edu->pci = pci;
 	init_rwsem(&edu->presence);
 	mutex_init(&edu->engine);
@@ -402,9 +533,11 @@ static struct tm_edu *tm_edu_bind(struct pci_dev *pci)
 	WRITE_ONCE(tm_edu_wanted, NULL);
 	/* Bound while it was wanted, but by a rescan of the bus. */
 	if (error && !edu->bound)
-		goto free;
+		goto spare;
 	list_add(&edu->list, &tm_edu_list);
 	return edu;
+spare:
+	list_add(&edu->pages->list, &tm_edu_spare);
 free:
 	kfree(edu);
 put:
@@ -443,6 +576,7 @@ void tm_edu_detach(struct tm_edu *edu)
 	if (!--edu->users) {
 		list_del(&edu->list);
 		device_release_driver(&edu->pci->dev);
+		list_add(&edu->pages->list, &tm_edu_spare);
 		pci_dev_put(edu->pci);
 		kfree(edu);
 	}
