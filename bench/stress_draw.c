@@ -51,6 +51,22 @@ static size_t in_turn(const struct draw *d, uint64_t which, size_t n)
 	return at;
 }
 
+/* The same, but def has changed places with what would have been first. */
+static size_t in_turn_def_first(const struct draw *d, const struct tm_param *p, uint64_t which,
+				size_t n)
+{
+	const struct draw opening = {.seed = d->seed};
+	size_t at = in_turn(d, which, n), def = 0;
+
+	if (d->visit >= n)
+		return at;
+	while (p->choices[def] && strcmp(p->choices[def], p->def))
+		def++;
+	if (!d->visit)
+		return def;
+	return at == def ? in_turn(&opening, which, n) : at;
+}
+
 static bool has_huge_pages(const struct tm_cell_args *a)
 {
 	const struct tm_param *p = a->workload->params;
@@ -109,7 +125,9 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 				   why_size);
 		if (rc)
 			break;
-		at = in_order ? in_turn(d, i, count) : (size_t)(tm_next_random(&d->random) % count);
+		at = !in_order	      ? (size_t)(tm_next_random(&d->random) % count)
+		     : p[i].def_first ? in_turn_def_first(d, &p[i], i, count)
+				      : in_turn(d, i, count);
 		a->values[i] = values[at];
 		free(values);
 	}

@@ -90,6 +90,8 @@ struct tm_param {
 	 * the same otherwise.
 	 */
 	const char *reference;
+	/* A choice that changes settings: stress takes def, the machine as it is, first. */
+	bool def_first;
 };
 
 struct tm_workload;
