@@ -42,6 +42,16 @@ static const struct tm_param params[] = {
 	{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = kinds, .def = "4k"},
 	{.name = NULL},
 };
+static const struct tm_param settings[] = {
+	{.name = "mode",
+	 .unit = "",
+	 .kind = TM_PARAM_CHOICE,
+	 .choices = kinds,
+	 .def = "thp",
+	 .def_first = true},
+	{.name = NULL},
+};
+static const struct tm_workload setting = {.name = "setting", .params = settings};
 static const struct tm_workload path = {.name = "path", .params = params, .probe_cell = refuse_33};
 static const struct tm_workload any = {.name = "any", .params = params};
 static const struct tm_workload never = {
@@ -162,6 +172,36 @@ static void kinds_take_turns(void **state)
 	tm_topo_free(t);
 }
 
+/* Whatever the seed: def, then the others, and later any. */
+static void the_machine_as_it_is_first(void **state)
+{
+	struct tm_topo *t = machine();
+	unsigned int second[3] = {0}, fourth[3] = {0};
+	char why[256];
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 60; seed++) {
+		unsigned int seen = 0;
+
+		for (uint64_t visit = 0; visit < 4; visit++) {
+			struct tm_cell c;
+
+			assert_int_equal(
+				tm_stress_draw(t, &setting, seed, visit, &c, why, sizeof(why)), 0);
+			assert_true(visit || c.args.values[0] == 1);
+			if (visit < 3)
+				seen |= 1u << c.args.values[0];
+			second[c.args.values[0]] += visit == 1;
+			fourth[c.args.values[0]] += visit == 3;
+			tm_placement_free(&c.placement);
+		}
+		assert_int_equal(seen, 7);
+	}
+	assert_true(second[0] && second[2]);
+	assert_true(fourth[0] && fourth[1] && fourth[2]);
+	tm_topo_free(t);
+}
+
 /* Another workload's visits are others, though the seed is one. */
 static void workloads_differ(void **state)
 {
@@ -206,6 +246,7 @@ int main(void)
 		cmocka_unit_test(draws_all_and_the_same),
 		cmocka_unit_test(two_or_all_cpus_initiate),
 		cmocka_unit_test(kinds_take_turns),
+		cmocka_unit_test(the_machine_as_it_is_first),
 		cmocka_unit_test(workloads_differ),
 		cmocka_unit_test(says_what_is_never_drawn),
 	};
