@@ -20,25 +20,20 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <tlbmark/workload.h>
 
+#include "memory_group.h"
 #include "pages.h"
 #include "reclaimed.h"
-
-#define V1 "/sys/fs/cgroup/memory"
 
 enum { PAGES, BACKING, HOW };
 enum { BACKING_FILE, BACKING_ANON };
 enum { HOW_LIMIT, HOW_RECLAIM };
 enum { RECLAIMED };
 enum {
-	STOCK_PAGES = 64, /* that a CPU has taken from a cgroup's limit in advance */
 	SPARE_PAGES = 64, /* mapped beyond what has to go: a batch may take more */
 };
 
@@ -65,79 +60,35 @@ static const struct tm_param params[] = {
 
 static const char *const counters[] = {"reclaimed", NULL};
 
-/* The cgroup of this session, made by knobs() in the parent; "" if there is none. */
-static char group[96];
-
 struct state {
 	void *set; /* of pages */
 	size_t mapped_pages;
-	int usage, ask; /* files of the cgroup */
-	bool relative;	/* `ask` wants what is to go, not what may stay */
-	const char *unlimited;
+	struct memory_group group;
 };
-
-/* Where groups with a memory controller are made, with a slash at the end; NULL: nowhere. */
-static const char *memory_groups(void)
-{
-	static const char *const roots[] = {"/sys/fs/cgroup/", "/sys/fs/cgroup/unified/"};
-	char path[96], line[256];
-
-	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
-		bool found;
-		FILE *f;
-
-		snprintf(path, sizeof(path), "%scgroup.subtree_control", roots[i]);
-		f = fopen(path, "re");
-		found = f && fgets(line, sizeof(line), f) && strstr(line, "memory");
-		if (f)
-			fclose(f);
-		if (found)
-			return roots[i];
-	}
-	return access(V1 "/memory.limit_in_bytes", F_OK) ? NULL : V1 "/";
-}
-
-static bool is_version_1(const char *groups)
-{
-	return !strcmp(groups, V1 "/");
-}
-
-static int probe(char *why, size_t why_size)
-{
-	const char *groups = memory_groups();
-
-	if (!groups)
-		snprintf(why, why_size,
-			 "no memory cgroup can be made: mount cgroup2 at /sys/fs/cgroup and "
-			 "echo +memory >/sys/fs/cgroup/cgroup.subtree_control");
-	else if (access(groups, W_OK))
-		snprintf(why, why_size, "%s: %s: run as root", groups, strerror(errno));
-	else
-		return 0;
-	return -ENOTSUP;
-}
 
 static enum pages_backing backing_of(const struct tm_cell_args *c)
 {
 	return c->values[BACKING] == BACKING_FILE ? PAGES_FILE : PAGES_ANON;
 }
 
+static enum memory_group_how how_of(const struct tm_cell_args *c)
+{
+	return c->values[HOW] == HOW_LIMIT ? MEMORY_GROUP_LIMIT : MEMORY_GROUP_RECLAIM;
+}
+
 static uint64_t mapped_pages(const struct tm_cell_args *c)
 {
-	return c->values[PAGES] + STOCK_PAGES + SPARE_PAGES;
+	return c->values[PAGES] + MEMORY_GROUP_STOCK_PAGES + SPARE_PAGES;
 }
 
 static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
 	uint64_t bytes = mapped_pages(c) * pages_kind_bytes(PAGES_4K);
-	const char *groups = memory_groups();
 
 	if (c->initiators > 1)
 		snprintf(why, why_size, "the cgroup is the whole process's: one initiator");
-	else if (c->values[HOW] == HOW_RECLAIM && (!groups || is_version_1(groups)))
-		snprintf(why, why_size,
-			 "no memory.reclaim (cgroup version 2, Linux 5.19): use "
-			 "--how limit");
+	else if (memory_group_check_how(how_of(c), why, why_size))
+		return -ENOTSUP;
 	else if (backing_of(c) == PAGES_ANON && reclaimed_check_swap(bytes, why, why_size))
 		return -ENOTSUP;
 	else
@@ -147,60 +98,8 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 
 static int knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
 {
-	const char *groups = memory_groups();
-
 	(void)c;
-	if (!groups || *group)
-		return 0;
-	snprintf(group, sizeof(group), "%stlbmark-%d", groups, (int)getpid());
-	return tm_knob_group(s, group);
-}
-
-static int open_file(const char *name, int flags)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", group, name);
-	return open(path, flags | O_CLOEXEC);
-}
-
-static int write_file(const char *name, const char *text)
-{
-	int fd = open_file(name, O_WRONLY), rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
-/* From here on what this process uses is the cgroup's; it leaves by ending. */
-static int enter(struct tm_thread *t, struct state *s)
-{
-	bool old = is_version_1(memory_groups()), now = t->cell->values[HOW] == HOW_RECLAIM;
-	const char *ask = old ? "memory.limit_in_bytes" : now ? "memory.reclaim" : "memory.high";
-	bool file = backing_of(t->cell) == PAGES_FILE;
-	int rc = write_file("cgroup.procs", "0");
-
-	if (rc)
-		return tm_fail(t, rc, "entering the cgroup %s", group);
-	/* Version 1 would kill whoever needs a page while the limit is low; so it waits. */
-	if (old)
-		write_file("memory.oom_control", "1");
-	/* Pages of a file are meant then, and none of what else the process has. */
-	if (old)
-		write_file("memory.swappiness", file ? "0" : "60");
-	else
-		write_file("memory.swap.max", file ? "0" : "max");
-	s->relative = now;
-	s->unlimited = old ? "-1" : "max";
-	s->usage = open_file(old ? "memory.usage_in_bytes" : "memory.current", O_RDONLY);
-	s->ask = open_file(ask, O_WRONLY);
-	if (s->usage >= 0 && s->ask >= 0)
-		return 0;
-	return tm_fail(t, errno == ENOENT ? -ENOTSUP : -errno, "%s of the cgroup %s", ask, group);
+	return memory_group_knobs(s);
 }
 
 static int setup(struct tm_thread *t, void **out)
@@ -210,57 +109,21 @@ static int setup(struct tm_thread *t, void **out)
 
 	if (!s)
 		return tm_fail(t, -ENOMEM, "no memory for the state");
-	s->usage = s->ask = -1;
+	memory_group_init(&s->group);
 	*out = s;
 	rc = pages_set_new(t, &s->set);
-	return rc ? rc : enter(t, s);
-}
-
-/* What is written to make so many pages go, in the cgroup's words. */
-static int ask_for(struct tm_thread *t, const struct state *s, char *text, size_t size)
-{
-	uint64_t bytes = (t->cell->values[PAGES] + STOCK_PAGES) * t->page_bytes, used;
-	ssize_t n;
-
-	if (s->relative) {
-		snprintf(text, size, "%" PRIu64, bytes);
-		return 0;
-	}
-	n = pread(s->usage, text, size - 1, 0);
-	if (n <= 0)
-		return tm_fail(t, -EIO, "reading what the cgroup uses");
-	text[n] = '\0';
-	used = strtoull(text, NULL, 10);
-	snprintf(text, size, "%" PRIu64, used > bytes ? used - bytes : 0);
-	return 0;
-}
-
-/* No limit any more; memory.reclaim sets none. */
-static int release(struct tm_thread *t, const struct state *s)
-{
-	if (s->relative || pwrite(s->ask, s->unlimited, strlen(s->unlimited), 0) > 0)
-		return 0;
-	return tm_fail(t, -errno, "lifting the cgroup's limit");
-}
-
-/* That less could be reclaimed than was asked for, or that a signal came, is no failure. */
-static bool is_shortage(int error)
-{
-	return error == EBUSY || error == EAGAIN || error == EINTR;
+	/* Where pages of a file are meant, none of what else the process has. */
+	return rc ? rc
+		  : memory_group_enter(t, &s->group, how_of(t->cell),
+				       backing_of(t->cell) == PAGES_FILE);
 }
 
 static int reclaim(struct tm_thread *t, const struct pages *p, void *argument)
 {
 	const struct state *s = argument;
-	char text[32];
-	int rc = ask_for(t, s, text, sizeof(text));
 
 	(void)p;
-	if (rc)
-		return rc;
-	if (pwrite(s->ask, text, strlen(text), 0) < 0 && !is_shortage(errno))
-		return tm_fail(t, -errno, "asking the cgroup for pages");
-	return release(t, s);
+	return memory_group_shrink(t, &s->group, t->cell->values[PAGES]);
 }
 
 static int count_gone(struct tm_thread *t, const struct state *s, const struct pages *p,
@@ -302,22 +165,21 @@ static int operate(struct tm_thread *t, void *state)
 	struct state *s = state;
 	struct pages *p = pages_of(t, s->set);
 	uint64_t gone = 0;
-	char text[32];
+	char text[MEMORY_GROUP_TEXT];
 
 	while (tm_more(t)) {
-		int rc = reclaimed_fill(t, p);
-		ssize_t n;
+		int rc = reclaimed_fill(t, p), failed;
 
-		rc = rc ? rc : ask_for(t, s, text, sizeof(text));
+		rc = rc ? rc : memory_group_word(t, &s->group, t->cell->values[PAGES], text);
 		if (rc)
 			return rc;
 		pages_publish(t, p->at, p->bytes, p->page_bytes);
 		tm_begin(t);
-		n = pwrite(s->ask, text, strlen(text), 0);
+		failed = memory_group_ask(&s->group, text);
 		tm_end(t, (uint32_t)t->cell->values[PAGES]);
-		if (n < 0 && !is_shortage(errno))
-			return tm_fail(t, -errno, "asking the cgroup for pages");
-		rc = release(t, s);
+		if (failed)
+			return tm_fail(t, failed, "asking the cgroup for pages");
+		rc = memory_group_release(t, &s->group);
 		rc = rc ? rc : count_gone(t, s, p, &gone);
 		if (rc)
 			return rc;
@@ -337,10 +199,7 @@ static void teardown(void *state)
 {
 	struct state *s = state;
 
-	if (s->usage >= 0)
-		close(s->usage);
-	if (s->ask >= 0)
-		close(s->ask);
+	memory_group_close(&s->group);
 	if (s->set)
 		pages_set_free(s->set);
 	free(s);
@@ -357,7 +216,7 @@ const struct tm_workload tm_workload_reclaim = {
 	.patient = true,  /* sixteen times, and 100 ms each, where too little can go */
 	.params = params,
 	.counters = counters,
-	.probe = probe,
+	.probe = memory_group_check,
 	.probe_cell = probe_cell,
 	.knobs = knobs,
 	.setup = setup,
