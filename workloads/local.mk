@@ -47,7 +47,8 @@ TM_WORKLOADS = \
 	workloads/uffd_wp.c \
 	workloads/vm_unmap_aliases.c \
 	workloads/vmap.c \
-	workloads/writeback.c
+	workloads/writeback.c \
+	workloads/zap_race.c
 
 noinst_LIBRARIES += libtlbmark-workloads.a
 libtlbmark_workloads_a_SOURCES = \
@@ -74,6 +75,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/pages.h \
 	workloads/reclaimed.c \
 	workloads/reclaimed.h \
+	workloads/rival.c \
+	workloads/rival.h \
 	workloads/room.c \
 	workloads/room.h \
 	workloads/uffd.c \

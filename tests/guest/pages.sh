@@ -27,7 +27,7 @@ behaves() {
 }
 
 for series in 6.1 6.12; do
-	behaves 'pages' '--cpus 2' writeback reclaim reclaim_race thp_split gup_race --responders 1
+	behaves 'pages' '--cpus 2' writeback reclaim reclaim_race zap_race thp_split gup_race --responders 1
 	behaves 'swap' '--cpus 2' madvise_pageout --backing anon --responders 1
 	behaves 'two nodes' '--cpus 4 --nodes 2' numa_hint --responders 1
 	# The longest: ksmd goes over all of a guest's memory.
