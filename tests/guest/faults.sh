@@ -59,6 +59,8 @@ finds random storm --workloads storm
 finds kernel-remote 'vmap vm_unmap_aliases' --workloads vmap,vm_unmap_aliases
 finds set-memory set_memory --workloads set_memory
 finds reset-perms set_memory --workloads set_memory
+finds batched-pending reclaim_race --workloads reclaim_race
+finds nested zap_race --workloads zap_race
 finds secondary notifier --workloads notifier
 iommu=strict
 finds iotlb 'dma dma_window' --workloads dma,dma_window
