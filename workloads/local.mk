@@ -6,6 +6,7 @@ TM_WORKLOADS = \
 	workloads/brk.c \
 	workloads/clear_refs.c \
 	workloads/clock.c \
+	workloads/compact.c \
 	workloads/cow.c \
 	workloads/dma.c \
 	workloads/dma_window.c \

@@ -29,21 +29,26 @@ struct updates {
 	size_t bytes, stride;
 	unsigned int not_here;
 	unsigned int pause_us; /* after each pass; 0: none */
+	bool lock;	       /* the thread's own stack is not to be moved */
+	void *stack;	       /* then */
 	_Atomic bool stop;
 	_Atomic uint64_t passes;
 };
 
 /*
  * Sets the words of the pages of [at, at + bytes), one each `stride`, to 0 and
- * starts to count; returns once each was counted to 1 at least. u->pause_us is
- * the caller's, the rest is set here. 0 or what tm_fail() returned.
+ * starts to count; returns once each was counted to 1 at least. u->pause_us and
+ * u->lock are the caller's, the rest is set here. 0 or what tm_fail() returned.
  */
 int updates_start(struct tm_thread *t, struct updates *u, char *at, size_t bytes, size_t stride);
 
 /* Stops counting: after it each word must hold u->passes. */
 void updates_stop(struct updates *u);
 
-/* A check a page, read here. After updates_stop(). */
+/* A check, read here, of one of the pages. After updates_stop(). */
+void updates_check_page(const struct updates *u, size_t page, struct tm_verdict *v);
+
+/* Of each of them. */
 void updates_check(const struct updates *u, struct tm_verdict *v);
 
 #endif /* TLBMARK_UPDATES_H */

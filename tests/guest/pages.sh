@@ -2,8 +2,8 @@
 # shellcheck shell=sh disable=SC2016
 # What the kernel does with pages by itself, on the oldest and the newest
 # kernel: written out to a disk, reclaimed to swap and from a file, merged,
-# split, pinned while their page tables go, and taken away to see from which
-# node they are wanted. Each flushes, and loses nothing.
+# split, pinned while their page tables go, moved together, and taken away to see
+# from which node they are wanted. Each flushes, and loses nothing.
 . "${srcdir:-.}/tests/guest/guest.sh"
 need_guests 6.1 6.12
 
@@ -28,6 +28,9 @@ behaves() {
 
 for series in 6.1 6.12; do
 	behaves 'pages' '--cpus 2' writeback reclaim reclaim_race zap_race thp_split gup_race --responders 1
+	behaves 'memory full of holes' '--cpus 2' compact --responders 1 --ops 10
+	is "$series: memory full of holes: half of the pages move, at least" 1 "$(of_records \
+		'min($counters.moved > 0.5 * $counts.ops * $cell.parameters.pages)' "$measured")"
 	behaves 'swap' '--cpus 2' madvise_pageout --backing anon --responders 1
 	behaves 'two nodes' '--cpus 4 --nodes 2' numa_hint --responders 1
 	# The longest: ksmd goes over all of a guest's memory.
