@@ -57,6 +57,9 @@ struct tm_engine {
 	struct tm_verdict until_lost;
 };
 
+/* Before the run process is made: where its helpers may go, a cpu_set_t of so many bytes. */
+void tm_roam_within(const void *set, size_t bytes);
+
 /*
  * Runs the cell in the calling process, which must be fresh, single-threaded
  * and pinned to the first initiator's CPU. Everything it has to say is in *r.

@@ -196,6 +196,7 @@ static pid_t fork_on(unsigned int cpu, const struct tm_cell *cell,
 		if (errno != EINVAL)
 			return -errno;
 	}
+	tm_roam_within(saved, bytes);
 	rc = tm_pin(cpu);
 	pid = rc ? rc : fork();
 	if (!pid)

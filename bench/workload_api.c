@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* The functions that <tlbmark/workload.h> promises to workloads. */
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,31 @@ int tm_fail(struct tm_thread *t, int error, const char *format, ...)
 	if (error != -ENOTSUP && error != -ECHILD)
 		snprintf(e->r->why + n, sizeof(e->r->why) - n, ": %s", strerror(-error));
 	return error;
+}
+
+/* What the run process was allowed before it was pinned; all, as long as nobody said. */
+static struct {
+	bool known;
+	cpu_set_t sets[8];
+} allowed;
+
+void tm_roam_within(const void *set, size_t bytes)
+{
+	memset(allowed.sets, 0, sizeof(allowed.sets));
+	memcpy(allowed.sets, set, bytes < sizeof(allowed.sets) ? bytes : sizeof(allowed.sets));
+	allowed.known = true;
+}
+
+void tm_roam(int but)
+{
+	cpu_set_t sets[sizeof(allowed.sets) / sizeof(allowed.sets[0])];
+
+	memset(sets, 0xff, sizeof(sets));
+	if (allowed.known)
+		memcpy(sets, allowed.sets, sizeof(sets));
+	if (but >= 0)
+		CPU_CLR_S((size_t)but, sizeof(sets), sets);
+	sched_setaffinity(0, sizeof(sets), sets);
 }
 
 void tm_count(struct tm_thread *t, unsigned int index, uint64_t value)

@@ -170,8 +170,7 @@ static void pin_elsewhere(unsigned int index, unsigned int cpu)
 	cpu_set_t allowed;
 	unsigned int others;
 
-	memset(&allowed, 0xff, sizeof(allowed));
-	sched_setaffinity(0, sizeof(allowed), &allowed); /* the kernel keeps the cpuset's */
+	tm_roam(-1);
 	if (sched_getaffinity(0, sizeof(allowed), &allowed))
 		return;
 	if (cpu < CPU_SETSIZE)

@@ -91,10 +91,8 @@ static void *write_always(void *arg)
 {
 	struct state *s = arg;
 	volatile char *at = pages_at(s->pages, 0);
-	cpu_set_t all;
 
-	memset(&all, 0xff, sizeof(all));
-	sched_setaffinity(0, sizeof(all), &all); /* the kernel keeps the cpuset's */
+	tm_roam(-1);
 	while (!atomic_load(&s->stop))
 		for (size_t i = 0; i < s->pages->bytes && !atomic_load(&s->stop);
 		     i += s->pages->page_bytes)

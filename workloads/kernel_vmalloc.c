@@ -121,8 +121,8 @@ static int hop(uint64_t turn)
 	cpu_set_t all;
 	unsigned int count;
 
-	memset(&all, 0xff, sizeof(all));
-	if (sched_setaffinity(0, sizeof(all), &all) || sched_getaffinity(0, sizeof(all), &all))
+	tm_roam(-1);
+	if (sched_getaffinity(0, sizeof(all), &all))
 		return -errno;
 	count = (unsigned int)CPU_COUNT(&all);
 	turn %= count;

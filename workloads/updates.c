@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -18,12 +17,9 @@ static inline volatile uint64_t *word_at(const struct updates *u, size_t offset)
 static void *count_always(void *argument)
 {
 	struct updates *u = argument;
-	cpu_set_t others;
 
-	memset(&others, 0xff, sizeof(others));
-	CPU_CLR(u->not_here, &others);
 	/* With one CPU it stays here, and is interrupted in between. */
-	sched_setaffinity(0, sizeof(others), &others);
+	tm_roam((int)u->not_here);
 	do {
 		for (size_t i = 0; i < u->bytes; i += u->stride)
 			++*word_at(u, i);

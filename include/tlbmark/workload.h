@@ -244,6 +244,13 @@ int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t
 int tm_self_peek(const void *address, uint64_t *value);
 int tm_self_poke(void *address, uint64_t value);
 
+/*
+ * The calling thread, or child, may run on every CPU that the program was started
+ * with (taskset, a cpuset) but `but`, -1: on all; where there is no other it stays
+ * where it is. For helpers, which begin on their initiator's CPU.
+ */
+void tm_roam(int but);
+
 /* The CPU on which responder 0 .. cell->responders - 1 is pinned. From setup() on. */
 unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder);
 

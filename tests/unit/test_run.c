@@ -5,6 +5,7 @@
  * Needs two CPUs for the responders; with one only the rest is checked.
  */
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -335,6 +336,41 @@ static void test_verify(void **unused)
 	}
 }
 
+static int roam_operate(struct tm_thread *t, void *state)
+{
+	cpu_set_t now;
+
+	tm_roam(-1);
+	if (sched_getaffinity(0, sizeof(now), &now))
+		return tm_fail(t, -errno, "sched_getaffinity");
+	if (CPU_COUNT(&now) != 1 || !CPU_ISSET(t->cpu, &now))
+		return tm_fail(t, -EXDEV, "%d CPUs", CPU_COUNT(&now));
+	tm_roam((int)t->cpu);
+	if (sched_getaffinity(0, sizeof(now), &now) || CPU_COUNT(&now) != 1)
+		return tm_fail(t, -EXDEV, "%d CPUs but its own", CPU_COUNT(&now));
+	return count_operate(t, state);
+}
+
+/* Helpers stay on the CPUs that the program may use. */
+static void test_roam(void **unused)
+{
+	const struct tm_workload roams = {.name = "roams", .operate = roam_operate};
+	struct tm_cell c = cell_of(&roams, TM_STATE_NONE, 1, 0);
+	cpu_set_t before, one;
+	struct tm_result *r;
+
+	(void)unused;
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	CPU_ZERO(&one);
+	CPU_SET(c.placement.initiator_cpu[0], &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	r = run(&c, TIMEOUT_MS);
+	sched_setaffinity(0, sizeof(before), &before);
+	assert_string_equal(r->why, "");
+	assert_int_equal(r->error, 0);
+	tm_result_free(r);
+}
+
 static void test_failures(void **unused)
 {
 	const struct tm_workload refuses = {
@@ -431,7 +467,7 @@ int main(void)
 		cmocka_unit_test(test_overlapping),   cmocka_unit_test(test_responders),
 		cmocka_unit_test(test_controls),      cmocka_unit_test(test_verify),
 		cmocka_unit_test(test_failures),      cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_deterministic),
+		cmocka_unit_test(test_deterministic), cmocka_unit_test(test_roam),
 	};
 
 	return cmocka_run_group_tests_name("run", tests, open_all, close_all);
