@@ -16,16 +16,12 @@ enum { BEHIND_NICE = 19, NAP_NS = 20000 };
 /* On its own thread, which was made where the initiator is pinned. */
 static void take_place(const struct rival *r)
 {
-	cpu_set_t others;
-
 	if (r->where == RIVAL_BEHIND) {
 		/* Of this thread alone. So that a waking initiator need not wait for it. */
 		setpriority(PRIO_PROCESS, 0, BEHIND_NICE);
 		return;
 	}
-	memset(&others, 0xff, sizeof(others));
-	CPU_CLR(r->t->cpu, &others);
-	sched_setaffinity(0, sizeof(others), &others);
+	tm_roam((int)r->t->cpu);
 }
 
 void rival_nap(void)
