@@ -517,6 +517,8 @@ static json_t *build_quality(const struct tm_record_input *in, const struct deri
 	if (r->gaps_dropped)
 		say(warnings, "%llu interruptions were not held: the responders' rings were full",
 		    (unsigned long long)r->gaps_dropped);
+	if (r->verdict.unchecked[0])
+		say(warnings, "not checked: %s", r->verdict.unchecked);
 	return json_pack("{s:b, s:o, s:b, s:b}", "valid", (int)valid, "reasons", reasons,
 			 "split_valid", (int)r->split_valid, "return_valid", (int)r->return_valid);
 }

@@ -269,6 +269,7 @@ static void account(struct stress *s, struct tm_stress_path *p, const struct tm_
 	p->violations += r->verdict.violations;
 	s->out->checks += r->verdict.checks;
 	s->out->violations += r->verdict.violations;
+	tm_stress_note(p, &r->verdict);
 	if (r->verdict.violations)
 		tell(s, c);
 	if (!r->error && r->verdict.checks) {

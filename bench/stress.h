@@ -46,6 +46,7 @@ struct tm_stress_path {
 	uint64_t checks, violations;
 	uint64_t busy_ns;
 	char skip_why[192], fail_why[256]; /* the last of each; "" if there is none */
+	char unchecked[128];		   /* also where a bout checked something else */
 };
 
 struct tm_stress_violation {
@@ -77,6 +78,8 @@ struct tm_stress_outcome {
  * freed by tm_stress_free().
  */
 int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *out);
+/* Keeps what the oracle of a bout says that it did not check. */
+void tm_stress_note(struct tm_stress_path *p, const struct tm_verdict *v);
 void tm_stress_free(struct tm_stress_outcome *out);
 
 /*

@@ -30,13 +30,22 @@ static void print_paths(FILE *f, const struct tm_stress_outcome *out)
 	}
 }
 
+void tm_stress_note(struct tm_stress_path *p, const struct tm_verdict *v)
+{
+	if (v->unchecked[0])
+		snprintf(p->unchecked, sizeof(p->unchecked), "%s", v->unchecked);
+}
+
 static void print_rest(FILE *f, const struct tm_stress_outcome *out)
 {
 	for (size_t i = 0; i < out->path_count; i++) {
 		const struct tm_stress_path *p = &out->paths[i];
 
 		if (!p->checks && p->skip_why[0])
-			fprintf(f, "left out: %s: %s\n", p->workload->name, p->skip_why);
+			fprintf(f, "left out: %s: %s\n", p->workload->name,
+				p->unchecked[0] ? p->unchecked : p->skip_why);
+		if (p->checks && p->unchecked[0])
+			fprintf(f, "not checked: %s: %s\n", p->workload->name, p->unchecked);
 		if (p->failed)
 			fprintf(f, "failed: %s, %" PRIu64 " of %" PRIu64 " bouts: %s\n",
 				p->workload->name, p->failed, p->bouts, p->fail_why);
@@ -71,14 +80,15 @@ static json_t *paths_json(const struct tm_stress_outcome *out)
 		const struct tm_stress_path *p = &out->paths[i];
 
 		json_array_append_new(
-			all, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}",
-				       "workload", p->workload->name, "bouts", (json_int_t)p->bouts,
-				       "skipped", (json_int_t)p->skipped, "failed",
-				       (json_int_t)p->failed, "operations",
-				       (json_int_t)p->operations, "calls", (json_int_t)p->calls,
-				       "checks", (json_int_t)p->checks, "violations",
-				       (json_int_t)p->violations, "busy_ns", (json_int_t)p->busy_ns,
-				       "skip_why", p->skip_why, "fail_why", p->fail_why));
+			all,
+			json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}",
+				  "workload", p->workload->name, "bouts", (json_int_t)p->bouts,
+				  "skipped", (json_int_t)p->skipped, "failed",
+				  (json_int_t)p->failed, "operations", (json_int_t)p->operations,
+				  "calls", (json_int_t)p->calls, "checks", (json_int_t)p->checks,
+				  "violations", (json_int_t)p->violations, "busy_ns",
+				  (json_int_t)p->busy_ns, "skip_why", p->skip_why, "fail_why",
+				  p->fail_why, "unchecked", p->unchecked));
 	}
 	return all;
 }

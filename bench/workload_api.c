@@ -231,3 +231,12 @@ void tm_check(struct tm_verdict *v, bool ok, const char *format, ...)
 	vsnprintf(v->first, sizeof(v->first), format, ap);
 	va_end(ap);
 }
+
+void tm_unchecked(struct tm_verdict *v, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(v->unchecked, sizeof(v->unchecked), format, ap);
+	va_end(ap);
+}

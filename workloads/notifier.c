@@ -41,6 +41,8 @@
 enum { OP, KIND, COUNT, PAGES, DELAY };
 enum { START, END, SECONDARY, NON_BLOCKABLE, RANGE_PAGES, SECONDARY_PAGES, SECONDARY_FULL };
 
+enum { FILLS = 4 }; /* tries to fill the TLBs */
+
 /* The gather is full at about 10,000 pages, and then flushes more than once. */
 #define PAGES_MAX 8192
 
@@ -288,18 +290,26 @@ static int open_tlbs(struct tm_thread *t, struct state *s)
 	return 0;
 }
 
-/* They remember the pages, as many as they can. */
+/*
+ * They remember the pages, as many as they can: none while the kernel changes
+ * something of them by itself, and then that is tried again.
+ */
 static int fill_tlbs(struct tm_thread *t, int fd, const struct pages *p,
 		     struct tm_notifier_fill *fill)
 {
 	size_t pages = p->bytes / t->page_bytes;
 
-	*fill = (struct tm_notifier_fill){
-		.address = (uintptr_t)notified_at(p),
-		.pages = (uint32_t)(pages < TM_NOTIFIER_TLB_MAX ? pages : TM_NOTIFIER_TLB_MAX),
-	};
-	if (ioctl(fd, TM_NOTIFIER_FILL, fill))
-		return tm_fail(t, -errno, "filling a TLB with %u pages", fill->pages);
+	for (int i = 0; i < FILLS; i++) {
+		*fill = (struct tm_notifier_fill){
+			.address = (uintptr_t)notified_at(p),
+			.pages = (uint32_t)(pages < TM_NOTIFIER_TLB_MAX ? pages
+									: TM_NOTIFIER_TLB_MAX),
+		};
+		if (ioctl(fd, TM_NOTIFIER_FILL, fill))
+			return tm_fail(t, -errno, "filling a TLB with %u pages", fill->pages);
+		if (fill->filled[0] && fill->filled[1])
+			break;
+	}
 	return 0;
 }
 
@@ -312,8 +322,12 @@ static int check_tlbs(struct tm_thread *t, int fd, const struct tm_notifier_fill
 	for (uint32_t tlb = 0; tlb < TM_NOTIFIER_TLBS; tlb++) {
 		struct tm_notifier_stale stale = {.tlb = tlb};
 
-		if (!fill->filled[tlb])
+		if (!fill->filled[tlb]) {
+			tm_unchecked(v,
+				     "the TLB of the %s notifiers took none of %u pages, %d times",
+				     names[tlb], fill->pages, FILLS);
 			continue;
+		}
 		if (ioctl(fd, TM_NOTIFIER_STALE, &stale))
 			return tm_fail(t, -errno, "looking at a TLB of %s notifiers", names[tlb]);
 		for (uint32_t i = 0; i < fill->filled[tlb]; i++)

@@ -144,9 +144,12 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		uint64_t looks;
 		int rc = ioctl(s->fds[0], TM_VMAP_PERMISSION, &request);
 
-		/* Not by this kernel: then nothing is checked, and nothing said to be right. */
-		if (rc && errno == EOPNOTSUPP)
+		/* Then nothing is checked, and nothing said to be right. */
+		if (rc && errno == EOPNOTSUPP) {
+			tm_unchecked(v, "set_memory_ro() is only reached on x86, in kernels with "
+					"an interpreter of BPF (no CONFIG_BPF_JIT_ALWAYS_ON)");
 			return 0;
+		}
 		if (rc)
 			return tm_fail(t, -errno, "taking the right to write from %u pages",
 				       request.pages);

@@ -262,12 +262,20 @@ struct tm_verdict {
 	uint64_t rounds;
 	uint64_t checks;
 	uint64_t violations;
-	char first[192]; /* the first violation in words; "" if there is none */
+	char first[192];     /* the first violation in words; "" if there is none */
+	char unchecked[128]; /* what could not be looked at, and why; "": all was */
 };
 
 /* Counts one check; if `ok` is false a violation, described by the format. */
 void tm_check(struct tm_verdict *v, bool ok, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Says that something was not checked, and why, where that is no failure. Of
+ * several the last is kept.
+ */
+void tm_unchecked(struct tm_verdict *v, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /*
  * For the kernel's trace around a violation: the operation that is checked next had
