@@ -9,8 +9,7 @@
 
 TLBMARK_STORE=$tmp/store/records.db
 TMPDIR=$tmp/temporary
-TLBMARK_TEST_MARK=$tmp # by which what is started here is known
-export TLBMARK_STORE TMPDIR TLBMARK_TEST_MARK
+export TLBMARK_STORE TMPDIR
 mkdir "$TMPDIR" "$tmp/store"
 seed=${TLBMARK_SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}
 echo "# seed $seed"
@@ -24,22 +23,9 @@ moment() {
 		'BEGIN { srand(s); rand(); print (a + rand() * (b - a)) / 1000 }')"
 }
 
-# Processes started here; the dead that nobody reaped have no environment.
-processes() {
-	env -u TLBMARK_TEST_MARK grep -lsF "TLBMARK_TEST_MARK=$tmp" /proc/[0-9]*/environ |
-		while IFS=/ read -r _ _ number _; do
-			echo "$number $(cat "/proc/$number/comm" 2>/dev/null)"
-		done
-}
-
 # settled NAME: no process of ours is left, nor a temporary file.
 settled() {
-	n=0
-	while [ -n "$(processes)" ] && [ $n -lt 50 ]; do
-		sleep 0.1
-		n=$((n + 1))
-	done
-	is "$1: no process is left" '' "$(processes)"
+	no_process "$1"
 	is "$1: no temporary file is left" '' "$(ls "$TMPDIR")"
 }
 

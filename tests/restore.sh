@@ -34,13 +34,6 @@ state() {
 	find "$TMPDIR" "$PWD" -maxdepth 1 -newer "$tmp/begin" -name '*tlbmark*' ! -type d 2>/dev/null
 }
 
-# Not those that are dead and only wait for init to collect them.
-processes() {
-	for name in tlbmark stress-ng gnuplot; do
-		pgrep -l -r R,S,D,T,t "$name"
-	done
-}
-
 touch "$tmp/begin"
 state >"$tmp/before"
 lines=$(wc -l <"$tmp/before")
@@ -74,12 +67,7 @@ while [ $i -lt 10 ]; do
 done
 # The next start after a kill puts back what the killed one had set.
 passes 'the last run' "$tlbmark" run --quiet --no-plots --ops 5 --repeat 1 --responders 0 null
-n=0
-while [ -n "$(processes)" ] && [ $n -lt 50 ]; do
-	sleep 0.1
-	n=$((n + 1))
-done
-is 'no process of ours is left' '' "$(processes)"
+no_process 'in the end'
 state >"$tmp/after"
 if diff "$tmp/before" "$tmp/after" >"$tmp/diff"; then
 	ok "the machine is as it was ($lines settings, cgroups, mounts, files)"

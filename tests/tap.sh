@@ -14,6 +14,8 @@ tlbmark=$top_builddir/tlbmark
 python3=/usr/bin/python3
 [ -x "$python3" ] || python3=python3
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/tlbmark-test.XXXXXX") || exit 99
+TLBMARK_TEST_MARK=$tmp # by which what is started here is known
+export TLBMARK_TEST_MARK
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 99' HUP INT TERM
 
@@ -68,6 +70,25 @@ exits() {
 	else
 		not_ok "$tap_name" "$* returned $tap_got, not $tap_want:" "$(cat "$tmp/tap.out")"
 	fi
+}
+
+# Processes that this test started, with their names; the dead that nobody reaped have
+# no environment.
+processes() {
+	env -u TLBMARK_TEST_MARK grep -lsF "TLBMARK_TEST_MARK=$tmp" /proc/[0-9]*/environ |
+		while IFS=/ read -r _ _ tap_pid _; do
+			echo "$tap_pid $(cat "/proc/$tap_pid/comm" 2>/dev/null)"
+		done
+}
+
+# no_process NAME: after five seconds at most, none of them is left.
+no_process() {
+	tap_waited=0
+	while [ -n "$(processes)" ] && [ $tap_waited -lt 50 ]; do
+		sleep 0.1
+		tap_waited=$((tap_waited + 1))
+	done
+	is "$1: no process is left" '' "$(processes)"
 }
 
 # skip_all REASON: nothing in this file can be tried here; does not return.
