@@ -23,6 +23,7 @@ enum {
 	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
+	WAYS_MOST = 16,		/* with more ways a workload's visits are no more */
 	NOTHING = 4,		/* that it checked nothing counts as so many */
 };
 #define PATIENT_NS 600000000000ull /* shorter, and workloads that wait are left out */
@@ -155,18 +156,6 @@ static void shuffle(struct stress *s)
 	}
 }
 
-/* What there is to choose from: who has more kinds and ways is to be seen more often. */
-static uint64_t weight_of(const struct tm_workload *w)
-{
-	uint64_t weight = 1;
-
-	for (const struct tm_param *p = w->params; p && p->name; p++) {
-		for (unsigned int i = 1; p->kind == TM_PARAM_CHOICE && p->choices[i]; i++)
-			weight++;
-	}
-	return weight;
-}
-
 static size_t next_self(struct stress *s)
 {
 	for (;;) {
@@ -183,13 +172,26 @@ static uint64_t now_ns(const struct stress *s)
 	return tm_monotonic_ns() - s->start_ns;
 }
 
-/* Who had the least time for what it has to show. */
+/*
+ * What is missing in one of a workload's ways is seen after as many visits as there
+ * are ways. That all wait for it as shortly as can be takes visits in proportion to the
+ * square root of the ways over a visit's time, so this is to be the same for all.
+ */
+static double share_had(const struct stress *s, size_t path)
+{
+	const struct tm_stress_path *p = &s->out->paths[path];
+	uint64_t ways = tm_stress_ways(p->workload);
+
+	return (double)p->visits * (double)s->had_ns[path] /
+	       (double)(ways < WAYS_MOST ? ways : WAYS_MOST);
+}
+
 static size_t next_checked(const struct stress *s)
 {
 	size_t least = 0;
 
 	for (size_t i = 1; i < s->deck_count; i++) {
-		if (s->had_ns[s->deck[i]] < s->had_ns[s->deck[least]])
+		if (share_had(s, s->deck[i]) < share_had(s, s->deck[least]))
 			least = i;
 	}
 	return s->deck[least];
@@ -373,7 +375,7 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 	tm_placement_free(&cell.placement);
 	turn = turn_of(s, p, now_ns(s) - begin);
 	*(w->self_checking ? &s->self_ns : &s->deck_ns) += turn;
-	s->had_ns[p - s->out->paths] += turn / weight_of(w) + 1;
+	s->had_ns[p - s->out->paths] += turn;
 	return rc == -EINTR ? rc : 0;
 }
 

@@ -82,6 +82,9 @@ int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *o
 void tm_stress_note(struct tm_stress_path *p, const struct tm_verdict *v);
 void tm_stress_free(struct tm_stress_outcome *out);
 
+/* In how many ways a workload can be done: the product of its parameters' choices. */
+uint64_t tm_stress_ways(const struct tm_workload *w);
+
 /*
  * The cell of this workload's visit number `visit` (0 ..): values, CPUs and states, the
  * same for the same seed, workload, number and machine. Free its placement. 0, or

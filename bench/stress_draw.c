@@ -21,50 +21,94 @@ struct draw {
 	uint64_t random; /* of this visit alone */
 	uint64_t seed;	 /* of all visits of this workload */
 	uint64_t visit;
+	uint64_t all; /* visits that see all ways */
 	bool early, often;
 };
 
 /*
- * The visit's value of n, where every n visits go through all of them, in an
- * order that is another each time: what is wrong with one kind of page is found
- * with the n-th visit, not when chance wants it.
+ * The turn's value of n, in an order that is drawn for each `all` visits; at first it
+ * begins with `first`, unless that is n.
  */
-static size_t in_turn(const struct draw *d, uint64_t which, size_t n)
+static size_t in_order(const struct draw *d, uint64_t which, size_t n, size_t first, uint64_t all,
+		       uint64_t turn)
 {
 	uint64_t random = d->seed ^ (which + 1) * 0x9fb21c651e98df25ull ^
-			  (d->visit / n + 1) * 0xd1342543de82ef95ull;
-	size_t left = (size_t)(d->visit % n), at = 0, *order = calloc(n, sizeof(*order));
+			  (d->visit / all + 1) * 0xd1342543de82ef95ull;
+	size_t *order = calloc(n, sizeof(*order)), at;
 
 	if (!order)
-		return left;
-	/* Fisher-Yates, as far as it is needed. */
+		return (size_t)(turn % n);
 	for (size_t i = 0; i < n; i++)
 		order[i] = i;
-	for (size_t i = 0; i <= left; i++) {
-		size_t j = i + (size_t)(tm_next_random(&random) % (n - i)), card = order[i];
+	/* Fisher-Yates. */
+	for (size_t i = n - 1; i; i--) {
+		size_t j = (size_t)(tm_next_random(&random) % (i + 1)), card = order[i];
 
 		order[i] = order[j];
 		order[j] = card;
-		at = order[i];
 	}
+	for (size_t i = 0; i < n; i++) {
+		if (order[i] == first && d->visit < all) {
+			order[i] = order[0];
+			order[0] = first;
+		}
+	}
+	at = order[turn % n];
 	free(order);
 	return at;
 }
 
-/* The same, but def has changed places with what would have been first. */
-static size_t in_turn_def_first(const struct draw *d, const struct tm_param *p, uint64_t which,
-				size_t n)
+uint64_t tm_stress_ways(const struct tm_workload *w)
 {
-	const struct draw opening = {.seed = d->seed};
-	size_t at = in_turn(d, which, n), def = 0;
+	uint64_t ways = 1;
 
-	if (d->visit >= n)
-		return at;
-	while (p->choices[def] && strcmp(p->choices[def], p->def))
-		def++;
-	if (!d->visit)
-		return def;
-	return at == def ? in_turn(&opening, which, n) : at;
+	for (const struct tm_param *p = w->params; p && p->name; p++) {
+		uint64_t n = 0;
+
+		while (p->kind == TM_PARAM_CHOICE && p->choices[n])
+			n++;
+		ways *= n ? n : 1;
+	}
+	return ways;
+}
+
+static size_t default_of(const struct tm_param *p)
+{
+	size_t i = 0;
+
+	while (p->choices[i] && strcmp(p->choices[i], p->def))
+		i++;
+	return i;
+}
+
+static uint64_t lcm(uint64_t a, uint64_t b)
+{
+	uint64_t x = a, y = b;
+
+	while (y) {
+		uint64_t rest = x % y;
+
+		x = y;
+		y = rest;
+	}
+	return a / x * b;
+}
+
+/*
+ * The visit's value of n. Every n visits go through all of them: what is wrong with
+ * one kind of page is found with the n-th visit, not when chance wants it. And
+ * what is wrong with one kind, done in one way, with the visit that all pairs take:
+ * where two parameters would go round together, the latter is one further each time.
+ * *round: visits until those before, and then this one, too, begin again together.
+ */
+static size_t in_turn(const struct draw *d, const struct tm_param *p, uint64_t which, size_t n,
+		      uint64_t *round)
+{
+	bool alone = *round == 1;
+
+	*round = lcm(*round, n);
+	return in_order(d, which, n, p->def_first ? default_of(p) : n, d->all,
+			d->visit + (alone ? 0 : d->visit / *round));
 }
 
 static bool has_huge_pages(const struct tm_cell_args *a)
@@ -111,10 +155,11 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 {
 	const struct tm_param *p = a->workload->params;
 	bool by_default = try == TRIES;
+	uint64_t round = 1;
 	int rc = 0;
 
 	for (unsigned int i = 0; p && p[i].name && !rc; i++) {
-		bool in_order =
+		bool by_turns =
 			try < TRIES / 2 || (try < 3 * TRIES / 4 && tm_next_random(&d->random) % 2);
 		uint64_t *values;
 		size_t count, at;
@@ -125,9 +170,9 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 				   why_size);
 		if (rc)
 			break;
-		at = !in_order	      ? (size_t)(tm_next_random(&d->random) % count)
-		     : p[i].def_first ? in_turn_def_first(d, &p[i], i, count)
-				      : in_turn(d, i, count);
+		at = in_turn(d, &p[i], i, count, &round);
+		if (!by_turns)
+			at = (size_t)(tm_next_random(&d->random) % count);
 		a->values[i] = values[at];
 		free(values);
 	}
@@ -148,7 +193,7 @@ static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, struct draw
 	enum { STATES = sizeof(states) / sizeof(states[0]) };
 	unsigned int found = tm_topo_cpus(topo), cpus = found ? found : 1, others = cpus - 1;
 	bool all = c->args.workload->all_initiate;
-	enum tm_state state = d->visit ? states[in_turn(d, TM_MAX_PARAMS, STATES)] : TM_STATE_SPIN;
+	enum tm_state state = states[in_order(d, TM_MAX_PARAMS, STATES, 0, STATES, d->visit)];
 	uint64_t how = tm_next_random(&d->random) % 4;
 
 	/*
@@ -188,7 +233,10 @@ static uint64_t hash(const char *name)
 int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint64_t seed,
 		   uint64_t visit, struct tm_cell *cell, char *why, size_t why_size)
 {
-	struct draw d = {.seed = seed ^ hash(w->name), .visit = visit, .early = visit < EARLY};
+	struct draw d = {.seed = seed ^ hash(w->name),
+			 .visit = visit,
+			 .all = tm_stress_ways(w),
+			 .early = visit < EARLY};
 	struct tm_place_request place;
 	int rc = -ENOTSUP;
 

@@ -51,6 +51,14 @@ static const struct tm_param settings[] = {
 	 .def_first = true},
 	{.name = NULL},
 };
+/* As often: all pairs of them are not seen by going round both. */
+static const char *const hows[] = {"a", "b", "c", "d", "e", "f", NULL};
+static const struct tm_param both[] = {
+	{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = kinds, .def = "4k"},
+	{.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = hows, .def = "a"},
+	{.name = NULL},
+};
+static const struct tm_workload pairs = {.name = "pairs", .params = both};
 static const struct tm_workload setting = {.name = "setting", .params = settings};
 static const struct tm_workload path = {.name = "path", .params = params, .probe_cell = refuse_33};
 static const struct tm_workload any = {.name = "any", .params = params};
@@ -172,6 +180,32 @@ static void kinds_take_turns(void **state)
 	tm_topo_free(t);
 }
 
+/* And every eighteen all pairs of three kinds and six ways. */
+static void pairs_take_turns(void **state)
+{
+	struct tm_topo *t = machine();
+	char why[256];
+
+	(void)state;
+	assert_int_equal(tm_stress_ways(&pairs), 18);
+	assert_int_equal(tm_stress_ways(&any), 3);
+	assert_int_equal(tm_stress_ways(&itself), 1);
+	for (uint64_t turn = 0; turn < BOUTS / 18; turn++) {
+		unsigned int seen = 0;
+
+		for (uint64_t visit = 18 * turn; visit < 18 * turn + 18; visit++) {
+			struct tm_cell c;
+
+			assert_int_equal(tm_stress_draw(t, &pairs, 7, visit, &c, why, sizeof(why)),
+					 0);
+			seen |= 1u << (6 * c.args.values[0] + c.args.values[1]);
+			tm_placement_free(&c.placement);
+		}
+		assert_int_equal(seen, (1u << 18) - 1);
+	}
+	tm_topo_free(t);
+}
+
 /* Whatever the seed: def, then the others, and later any. */
 static void the_machine_as_it_is_first(void **state)
 {
@@ -246,6 +280,7 @@ int main(void)
 		cmocka_unit_test(draws_all_and_the_same),
 		cmocka_unit_test(two_or_all_cpus_initiate),
 		cmocka_unit_test(kinds_take_turns),
+		cmocka_unit_test(pairs_take_turns),
 		cmocka_unit_test(the_machine_as_it_is_first),
 		cmocka_unit_test(workloads_differ),
 		cmocka_unit_test(says_what_is_never_drawn),
