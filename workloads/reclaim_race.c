@@ -46,10 +46,11 @@ enum { BY_PAGEOUT, BY_LIMIT };
 enum {
 	PAGEOUT_PAGES = 512, /* one walk of MADV_PAGEOUT, and one flush */
 	LIMIT_PAGES = 256,
-	ASKED_PAGES = 64, /* of those, to be reclaimed; what is in stock is asked for, too */
-	SEEN_PAGES = 64,  /* the first ones, which the oracle is about */
-	TIMED_PAGE = 32,  /* by then a batch is more than a few pages */
-	VERIFY_TRIES = 16,
+	ASKED_PAGES = 64,   /* of those, to be reclaimed; what is in stock is asked for, too */
+	SEEN_PAGES = 64,    /* the first ones, which the oracle is about */
+	TIMED_PAGE = 32,    /* by then a batch is more than a few pages */
+	PAGEOUT_TRIES = 16, /* a round's, until they meet */
+	LIMIT_MEETINGS = 8, /* a round's */
 };
 
 static const char *const bys[] = {"pageout", "limit", NULL};
@@ -249,11 +250,15 @@ static int rewrite(struct tm_thread *t, const struct oracle *o, const struct pag
 	return tm_fail(t, errno ? -errno : -EIO, "writing to the file");
 }
 
-/* Of a file: the page is in the page cache again, and another page; who faults finds that. */
+/*
+ * Of a file: the page is in the page cache again, and another page; who faults finds that.
+ * 1 if they met, 0 if it was late; -errno.
+ */
 static int meet_by_pageout(struct oracle *o, struct race *r)
 {
 	struct pages *p = r->pages;
 	struct tm_verdict before;
+	bool met = false;
 	int rc, after;
 
 	oracle_renew(o);
@@ -274,11 +279,22 @@ static int meet_by_pageout(struct oracle *o, struct race *r)
 		if (!rc)
 			oracle_see(o, p->at, ORACLE_STAMP,
 				   "after MADV_DONTNEED of what was being reclaimed");
+		met = true;
 	} else if (o->v->violations == before.violations) {
 		*o->v = before;
 	}
 	after = rival_finish(&r->rival);
-	return rc ? rc : after;
+	return rc ? rc : after ? after : met;
+}
+
+/* One round of it. */
+static int meet_once(struct oracle *o, struct race *r)
+{
+	int rc = 0;
+
+	for (int i = 0; i < PAGEOUT_TRIES && !rc; i++)
+		rc = meet_by_pageout(o, r);
+	return rc < 0 ? rc : 0;
 }
 
 /* The next picks: as many as one access takes, all in a row. */
@@ -335,8 +351,10 @@ static int chase(struct oracle *o, struct race *r)
 		rc = age(o->t, r);
 		if (rc)
 			return rc;
-		rival_nap();
-		last = last_gone(r, from);
+		do {
+			rival_nap();
+			last = last_gone(r, from);
+		} while (last < from && !rival_is_over(&r->rival));
 		if (last < from)
 			continue;
 		from = last + 1;
@@ -388,8 +406,10 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		rival_start(&r->rival, t, r->by_limit ? RIVAL_BEHIND : RIVAL_ELSEWHERE, reclaim, r);
 
 	while (!rc && oracle_next(&o, t->page_bytes)) {
-		for (int i = 0; i < VERIFY_TRIES && !rc; i++)
-			rc = r->by_limit ? meet_by_limit(&o, r) : meet_by_pageout(&o, r);
+		if (!r->by_limit)
+			rc = meet_once(&o, r);
+		for (int i = 0; i < LIMIT_MEETINGS && r->by_limit && !rc; i++)
+			rc = meet_by_limit(&o, r);
 	}
 	rival_stop(&r->rival);
 	return rc;
