@@ -407,7 +407,7 @@ static int record_run(struct session *s, const struct tm_plan_cell *p, const str
 	return rc;
 }
 
-/* The workload's own knobs; they stay until the session ends. */
+/* The workload's own knobs; most stay until the session ends. */
 static bool prepare_machine(struct session *s, const struct tm_plan_cell *p)
 {
 	const struct tm_workload *w = p->cell.args.workload;
@@ -456,6 +456,7 @@ static int run_plan(struct session *s)
 	tm_progress_begin(&progress, s->plan.cell_count, s->o->quiet);
 	for (size_t i = 0; !rc && !tm_cancel && i < s->plan.cell_count; i++) {
 		const struct tm_plan_cell *p = &s->plan.cells[i];
+		const void *mark = tm_sysstate_mark(s->state);
 		struct timespec when;
 		char *metrics = NULL;
 
@@ -465,6 +466,8 @@ static int run_plan(struct session *s)
 			rc = run_loaded(s, &p->cell, &metrics);
 		if (!rc)
 			rc = record_run(s, p, &when, metrics);
+		if (p->cell.args.workload->knobs_disturb)
+			tm_sysstate_restore_to(s->state, mark);
 		free(metrics);
 	}
 	tm_progress_end(&progress);

@@ -350,6 +350,7 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 	const struct tm_workload *w = p->workload;
 	uint64_t begin = now_ns(s), turn;
 	char why[sizeof(p->skip_why)] = ""; /* also of values that were drawn again */
+	const void *mark = tm_sysstate_mark(s->state);
 	struct tm_cell cell;
 	int rc;
 
@@ -372,6 +373,8 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 		if (!rc && s->trace && !traced && is_traced(s, w))
 			rc = run_cell(s, p, &cell, true);
 	}
+	if (w->knobs_disturb)
+		tm_sysstate_restore_to(s->state, mark);
 	tm_placement_free(&cell.placement);
 	turn = turn_of(s, p, now_ns(s) - begin);
 	*(w->self_checking ? &s->self_ns : &s->deck_ns) += turn;

@@ -566,14 +566,12 @@ const char *tm_sysstate_why(const struct tm_sysstate *s)
 	return s->why;
 }
 
-int tm_sysstate_restore(struct tm_sysstate *s)
+/* Newest first, as far as `last`, which stays. How many are not undone. */
+static int undo_to(struct tm_sysstate *s, const struct knob *last)
 {
-	int saved_errno = errno, failed = 0;
+	int failed = 0;
 
-	/* A child's handler, or its exit, must not undo what the parent still uses. */
-	if (getpid() != s->owner)
-		return 0;
-	for (struct knob *k = s->newest; k; k = k->older) {
+	for (struct knob *k = s->newest; k != last; k = k->older) {
 		if (k->undone)
 			continue;
 		if (undo(k))
@@ -581,9 +579,39 @@ int tm_sysstate_restore(struct tm_sysstate *s)
 		else
 			tm_journal_undone(s->journal.fd, k->offset);
 	}
+	return failed;
+}
+
+int tm_sysstate_restore(struct tm_sysstate *s)
+{
+	int saved_errno = errno, failed;
+
+	/* A child's handler, or its exit, must not undo what the parent still uses. */
+	if (getpid() != s->owner)
+		return 0;
+	failed = undo_to(s, NULL);
 	if (!failed)
 		tm_journal_remove(&s->journal);
 	errno = saved_errno;
+	return failed;
+}
+
+const void *tm_sysstate_mark(const struct tm_sysstate *s)
+{
+	return s->newest;
+}
+
+int tm_sysstate_restore_to(struct tm_sysstate *s, const void *mark)
+{
+	sigset_t all, before;
+	int failed;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	failed = undo_to(s, mark);
+	/* So that the next mark is none of these, which do not live as long. */
+	forget_undone(s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return failed;
 }
 

@@ -60,6 +60,13 @@ int tm_sysstate_mkdir(struct tm_sysstate *s, const char *path, char *why, size_t
  */
 int tm_sysstate_restore(struct tm_sysstate *s);
 
+/*
+ * What is set after the one is undone by the other, and what was set before stays: for
+ * a knob that would change what others measure. The same number.
+ */
+const void *tm_sysstate_mark(const struct tm_sysstate *s);
+int tm_sysstate_restore_to(struct tm_sysstate *s, const void *mark);
+
 /* Restores and forgets. NULL is ignored. */
 void tm_sysstate_close(struct tm_sysstate *s);
 

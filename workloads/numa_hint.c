@@ -312,6 +312,7 @@ const struct tm_workload tm_workload_numa_hint = {
 	.switches = true, /* what the tick has it do may sleep */
 	.params = params,
 	.probe = probe,
+	.knobs_disturb = true,
 	.probe_cell = probe_cell,
 	.knobs = knobs,
 	.setup = pages_set_new,

@@ -353,6 +353,8 @@ struct tm_workload {
 	bool self_checking;
 	/* verify() waits for the kernel, up to minutes: short stress runs leave it out. */
 	bool patient;
+	/* Its knobs would change what others measure: put back right after each run. */
+	bool knobs_disturb;
 	const char *state;	       /* of the responders where --state says none; NULL: spin */
 	const struct tm_param *params; /* ends with a NULL name; may be NULL */
 	/* Names of what it counts itself, at most TM_MAX_COUNTERS, NULL-terminated; may be NULL.

@@ -146,6 +146,35 @@ static void journal_file(char *name, size_t name_size, char *text, size_t text_s
 	fclose(f);
 }
 
+/* What one run needs goes with it; what was set before, and again in it, stays. */
+static void test_restore_to_mark(void **unused)
+{
+	struct tm_sysstate *s = opened(0);
+	const void *mark;
+
+	(void)unused;
+	mark = tm_sysstate_mark(s);
+	set(s, CEILING, "1");
+	assert_int_equal(tm_sysstate_restore_to(s, mark), 0);
+	assert_knob(CEILING, "33");
+	set(s, THP, "never");
+	for (int i = 0; i < 3; i++) {
+		mark = tm_sysstate_mark(s);
+		set(s, SCAN, "17");
+		set(s, CEILING, "1");
+		set(s, THP, "always");
+		assert_knob(SCAN, "17");
+		assert_int_equal(tm_sysstate_restore_to(s, mark), 0);
+		assert_knob(SCAN, "4096");
+		assert_knob(CEILING, "33");
+		assert_knob(THP, "always");
+	}
+	tm_sysstate_close(s);
+	assert_knob(THP, "madvise");
+	assert_gone();
+	reset_tree();
+}
+
 static void test_set_and_restore(void **unused)
 {
 	char name[256], text[2048], expect[256];
@@ -859,6 +888,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_set_and_restore),
+		cmocka_unit_test(test_restore_to_mark),
 		cmocka_unit_test(test_order_and_escapes),
 		cmocka_unit_test(test_mkdir),
 		cmocka_unit_test(test_refused_paths),
