@@ -35,7 +35,7 @@ enum {
 #define OPENING_BOUT_NS 10000000ull
 #define OPENING_SELF_BOUT_NS 100000000ull
 #define BOUT_NS 300000000ull
-#define SELF_BOUT_NS 2000000000ull
+#define SELF_BOUT_NS 1000000000ull
 
 struct stress {
 	const struct tm_stress_options *o;

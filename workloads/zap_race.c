@@ -46,10 +46,13 @@ struct state {
 
 static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
-	if (c->initiators <= 1)
-		return pages_check(c, PAGES_4K, PAGES_ANON, AREA_PAGES, why, why_size);
-	snprintf(why, why_size, "its second thread is the process's: one initiator");
-	return -ENOTSUP;
+	if (c->initiators > 1) {
+		snprintf(why, why_size, "its second thread is the process's: one initiator");
+		return -ENOTSUP;
+	}
+	if (pages_check_advice(MADV_DONTNEED, "MADV_DONTNEED", why, why_size))
+		return -ENOTSUP;
+	return pages_check(c, PAGES_4K, PAGES_ANON, AREA_PAGES, why, why_size);
 }
 
 static int zap_all(struct tm_thread *t, void *argument)
