@@ -106,6 +106,8 @@ static size_t in_turn(const struct draw *d, const struct tm_param *p, uint64_t w
 {
 	bool alone = *round == 1;
 
+	if (n <= 1)
+		return 0;
 	*round = lcm(*round, n);
 	return in_order(d, which, n, p->def_first ? default_of(p) : n, d->all,
 			d->visit + (alone ? 0 : d->visit / *round));
