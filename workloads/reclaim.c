@@ -85,15 +85,14 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
 	uint64_t bytes = mapped_pages(c) * pages_kind_bytes(PAGES_4K);
 
-	if (c->initiators > 1)
+	if (c->initiators > 1) {
 		snprintf(why, why_size, "the cgroup is the whole process's: one initiator");
-	else if (memory_group_check_how(how_of(c), why, why_size))
 		return -ENOTSUP;
-	else if (backing_of(c) == PAGES_ANON && reclaimed_check_swap(bytes, why, why_size))
+	}
+	if (memory_group_check_how(how_of(c), why, why_size) ||
+	    (backing_of(c) == PAGES_ANON && reclaimed_check_swap(bytes, why, why_size)))
 		return -ENOTSUP;
-	else
-		return pages_check(c, PAGES_4K, backing_of(c), mapped_pages(c), why, why_size);
-	return -ENOTSUP;
+	return pages_check(c, PAGES_4K, backing_of(c), mapped_pages(c), why, why_size);
 }
 
 static int knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
