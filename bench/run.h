@@ -54,6 +54,7 @@ struct tm_cell {
 	bool from_in_label;	       /* rows differ in the CPU that initiates */
 	bool verify;		       /* run the oracle after measuring */
 	bool verify_only;	       /* the oracle alone, again and again for duration_ns */
+	bool one_round;		       /* of the oracle at a time: for a first look */
 	/*
 	 * The counter counts instructions and the CPUs take turns at every
 	 * tm_relax(): everything is done a fixed number of times, and nobody

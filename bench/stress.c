@@ -23,7 +23,7 @@ enum {
 	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
-	WAYS_MOST = 16,		/* with more ways a workload's visits are no more */
+	WAYS_MOST = 8,		/* with more ways a workload's visits are no more */
 	NOTHING = 4,		/* that it checked nothing counts as so many */
 };
 #define PATIENT_NS 600000000000ull /* shorter, and workloads that wait are left out */
@@ -32,7 +32,7 @@ enum {
  * wants to know soon, and each visit of a workload draws but one kind of page.
  */
 #define OPENING_NS 15000000000ull
-#define OPENING_BOUT_NS 10000000ull
+#define OPENING_BOUT_NS 1000000ull
 #define OPENING_SELF_BOUT_NS 100000000ull
 #define BOUT_NS 300000000ull
 #define SELF_BOUT_NS 1000000000ull
@@ -173,17 +173,18 @@ static uint64_t now_ns(const struct stress *s)
 }
 
 /*
- * What is missing in one of a workload's ways is seen after as many visits as there
- * are ways. That all wait for it as shortly as can be takes visits in proportion to the
- * square root of the ways over a visit's time, so this is to be the same for all.
+ * What is missing in one of a workload's ways is seen after as many visits, at most, as
+ * it has ways. That they all wait for it as shortly as can be, on the average, takes visits in
+ * proportion to the ways, over the square root of a visit's time: so this is to be
+ * the same for all.
  */
 static double share_had(const struct stress *s, size_t path)
 {
 	const struct tm_stress_path *p = &s->out->paths[path];
 	uint64_t ways = tm_stress_ways(p->workload);
 
-	return (double)p->visits * (double)s->had_ns[path] /
-	       (double)(ways < WAYS_MOST ? ways : WAYS_MOST);
+	ways = ways < WAYS_MOST ? ways : WAYS_MOST;
+	return (double)p->visits * (double)s->had_ns[path] / (double)(ways * ways);
 }
 
 static size_t next_checked(const struct stress *s)
@@ -368,6 +369,7 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 		bool traced = is_traced(s, w);
 
 		cell.duration_ns = length_of(s, w);
+		cell.one_round = !s->opened;
 		rc = run_cell(s, p, &cell, traced);
 		/* The same once more, for the trace. */
 		if (!rc && s->trace && !traced && is_traced(s, w))

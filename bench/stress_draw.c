@@ -9,7 +9,9 @@
 #include "stress.h"
 
 enum {
-	TRIES = 16,	   /* values drawn again that do not go together */
+	TRIES = 24,	   /* values drawn again that do not go together, */
+	SAME = 6,	   /* at first with other numbers, */
+	KEPT = 12,	   /* then keeping one of the choices, and then another one */
 	USUAL_MAX = 64,	   /* a number is up to this three times in four, */
 	UNUSUAL_MAX = 512, /* and else up to this: what is large takes long, */
 	HUGE_MAX = 4,	   /* and huge pages are: three times in four */
@@ -149,20 +151,29 @@ static int draw_number(const struct tm_param *p, struct draw *d, bool huge, uint
 	return 0;
 }
 
+/* Where a try keeps but one of the choices, of those in turn: which. */
+static uint64_t kept_choice(const struct tm_param *p, const struct draw *d, int try)
+{
+	uint64_t choices = 0;
+
+	for (; p && p->name; p++)
+		choices += p->kind == TM_PARAM_CHOICE;
+	return choices ? (d->visit + (try >= KEPT)) % choices : 0;
+}
+
 /*
- * The choices by turns, unless those do not go together with any number; and the
+ * The choices by turns, unless those do not go together with any number: then one of
+ * them by its turn, for it is not to be missed, and the others drawn. And the
  * numbers, which follow them: where small ones are refused, larger ones.
  */
 static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *why, size_t why_size)
 {
 	const struct tm_param *p = a->workload->params;
+	uint64_t round = 1, choice = 0, kept = kept_choice(p, d, try);
 	bool by_default = try == TRIES;
-	uint64_t round = 1;
 	int rc = 0;
 
 	for (unsigned int i = 0; p && p[i].name && !rc; i++) {
-		bool by_turns =
-			try < TRIES / 2 || (try < 3 * TRIES / 4 && tm_next_random(&d->random) % 2);
 		uint64_t *values;
 		size_t count, at;
 
@@ -173,12 +184,12 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 		if (rc)
 			break;
 		at = in_turn(d, &p[i], i, count, &round);
-		if (!by_turns)
+		if (try >= SAME && choice++ != kept)
 			at = (size_t)(tm_next_random(&d->random) % count);
 		a->values[i] = values[at];
 		free(values);
 	}
-	d->often = try % (TRIES / 2) ? false : d->early || tm_next_random(&d->random) % 4;
+	d->often = try % SAME ? false : d->early || tm_next_random(&d->random) % 4;
 	for (unsigned int i = 0; !by_default && p && p[i].name && !rc; i++) {
 		if (p[i].kind == TM_PARAM_UINT)
 			rc = draw_number(&p[i], d, has_huge_pages(a), &a->values[i], why, why_size);

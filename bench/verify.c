@@ -18,8 +18,9 @@ void tm_engine_verify(struct tm_engine *e)
 		return;
 	do {
 		before = e->r->verdict.checks;
-		e->r->verdict.rounds =
-			c->deterministic || c->verify_only ? FEW_ROUNDS : VERIFY_ROUNDS;
+		e->r->verdict.rounds = c->one_round			    ? 1
+				       : c->deterministic || c->verify_only ? FEW_ROUNDS
+									    : VERIFY_ROUNDS;
 		rc = c->args.workload->verify(first, e->state, &e->r->verdict);
 		e->r->verify_calls++;
 	} while (!rc && c->verify_only && e->r->verdict.checks > before && tm_monotonic_ns() < end);
