@@ -108,18 +108,15 @@ is 'run: records are whole' 0 "$(sqlite3 "$TLBMARK_STORE" \
 
 # --- memory that runs out -------------------------------------------------------------------
 
-# The whole guest's: a file in memory takes what is left. Its writer may be killed
-# too, the parent may not, so the file is emptied at once, by what needs no memory
-# for that. No modules: swap on a RAM disk would take more still.
+# The whole guest's: a process takes what is left, which is killed after the run, and
+# before the parent. What it has is its own: a file in memory would stay, and then
+# nothing but the parent would be left to kill. No modules: swap on a RAM disk would take more.
 guest 'out of memory' 3 --cpus 2 --memory 256M --modules none --no-dmesg-gate --out "$tmp/kept" -- '
-	$b mount -o remount,size=100% /dev/shm
 	echo -500 >/proc/self/oom_score_adj
 	(
-		for i in 1 2 3; do
-			$b usleep 1000000
-			$b sh -c "echo 500 >/proc/self/oom_score_adj
-				exec $b dd if=/dev/zero of=/dev/shm/large bs=4M 2>/dev/null"
-			: >/dev/shm/large
+		for i in 1 2 3 4 5 6; do
+			$b usleep 700000
+			$b sh -c "echo 0 >/proc/self/oom_score_adj; exec $b tail /dev/zero"
 		done
 	) &
 	./tlbmark stress --quiet --seed 3 --duration 8s storm munmap mprotect'
