@@ -46,18 +46,28 @@ says() {
 
 # --- CPUs that come and go ------------------------------------------------------------
 
+# Each as soon as the one before it was told, however long a bout is.
 guest 'stress, CPUs going and coming' 0 --cpus 4 -- '
+	told() {
+		n=0
+		until $b grep -q "$1" told || [ $n -eq 200 ]; do
+			$b usleep 50000
+			n=$((n + 1))
+		done
+	}
 	(
 		for cpu in 2 3 0; do
-			$b usleep 1500000
+			$b usleep 500000
 			[ -e $cpus/cpu$cpu/online ] || continue
 			echo 0 >$cpus/cpu$cpu/online
-			$b usleep 1500000
+			told "CPU $cpu was taken away"
 			echo 1 >$cpus/cpu$cpu/online
+			told "back is CPU $cpu"
 		done
 	) &
-	./tlbmark stress --quiet --seed 3 --duration 10s storm munmap mprotect
+	./tlbmark stress --quiet --seed 3 --duration 10s storm munmap mprotect 2>told
 	status=$?
+	$b cat told >&2
 	$b cat $cpus/online
 	# A bout whose CPU goes cannot be finished; the others are.
 	[ $status -eq 0 ] || [ $status -eq 3 ]'
