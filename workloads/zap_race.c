@@ -31,7 +31,7 @@ enum {
 	TABLE_PAGES = 512,   /* of a page table, on all processors with pages of 4 KiB */
 	BESIDE_PAGES = 1024, /* in other tables, whose zapping takes a while */
 	AREA_PAGES = TABLE_PAGES + BESIDE_PAGES,
-	VERIFY_TRIES = 4,
+	VERIFY_TRIES = 16, /* a round; the two meet in the right moment by chance */
 };
 
 enum { COUNT_LATE };
