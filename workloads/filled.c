@@ -22,7 +22,9 @@ static enum pages_backing backing_of(const struct tm_cell_args *c)
 
 int filled_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
-	return pages_check(c, c->values[KIND], backing_of(c), c->values[PAGES], why, why_size);
+	int rc = pages_check(c, c->values[KIND], backing_of(c), c->values[PAGES], why, why_size);
+
+	return rc || backing_of(c) != PAGES_FILE ? rc : pages_check_holes(why, why_size);
 }
 
 int filled_knobs(const struct tm_cell_args *c, struct tm_sysstate *s)

@@ -187,6 +187,23 @@ static int check_disk(uint64_t bytes, char *why, size_t why_size)
 	return rc;
 }
 
+int pages_check_holes(char *why, size_t why_size)
+{
+	int fd = open_temporary();
+	struct stat st;
+	bool device;
+
+	if (fd < 0)
+		return 0; /* pages_check() says so */
+	device = !fstat(fd, &st) && S_ISBLK(st.st_mode);
+	close(fd);
+	if (!device)
+		return 0;
+	snprintf(why, why_size,
+		 "a device stands in for the file, and no page can be taken out of one");
+	return -ENOTSUP;
+}
+
 /* ---- may it run? ---- */
 
 /* Huge pages in shared memory, when asked for by madvise(). */

@@ -96,6 +96,9 @@ int pages_check(const struct tm_cell_args *cell, enum pages_kind kind, enum page
  */
 int pages_check_advice(int advice, const char *name, char *why, size_t why_size);
 
+/* For probe_cell(): can a file on a disk be had out of which pages can be taken? The same. */
+int pages_check_holes(char *why, size_t why_size);
+
 /*
  * For knobs(): asks for the huge pages that are missing, or for huge pages in
  * shared memory. What is refused here, pages_open() finds missing and says so.
