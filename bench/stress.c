@@ -42,6 +42,7 @@ struct stress {
 	struct tm_stress_outcome *out;
 	struct tm_sysstate *state;
 	struct tm_topo *topo;
+	bool patient; /* there is time for what waits for the kernel, or it was asked for */
 	struct tm_clock clock;
 	struct tm_probe *probe;
 	struct tm_result *result;
@@ -101,10 +102,14 @@ static int check_names(const struct tm_stress_options *o)
 	return TM_EXIT_OK;
 }
 
+static const char impatience[] =
+	"waits for the kernel, up to minutes: name it, or stress for ten minutes or more";
+
 static int choose_paths(struct stress *s)
 {
 	size_t n = 0;
 
+	s->patient = s->o->workload_count || s->o->duration_ns >= PATIENT_NS;
 	for (const struct tm_workload *const *w = tm_workloads; *w; w++)
 		n += wanted(s->o, *w);
 	s->out->paths = calloc(n + 1, sizeof(*s->out->paths));
@@ -126,12 +131,12 @@ static int choose_paths(struct stress *s)
 		s->in_a_row[p - s->out->paths] = FAILURES_MAX;
 		if (tm_workload_can_run(*w, p->skip_why, sizeof(p->skip_why)))
 			continue;
-		if ((*w)->patient && !s->o->workload_count && s->o->duration_ns < PATIENT_NS) {
-			snprintf(p->skip_why, sizeof(p->skip_why),
-				 "it waits for the kernel, up to minutes: name it, or stress for"
-				 " ten minutes or more");
+		if ((*w)->patient && !s->patient) {
+			snprintf(p->skip_why, sizeof(p->skip_why), "it %s", impatience);
 			continue;
 		}
+		if ((*w)->patient_cell && !s->patient)
+			snprintf(p->unchecked, sizeof(p->unchecked), "what %s", impatience);
 		s->in_a_row[p - s->out->paths] = 0;
 		if ((*w)->self_checking)
 			s->self_count++;
@@ -352,11 +357,13 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 	uint64_t begin = now_ns(s), turn;
 	char why[sizeof(p->skip_why)] = ""; /* also of values that were drawn again */
 	const void *mark = tm_sysstate_mark(s->state);
+	const struct tm_stress_source from = {
+		.topo = s->topo, .seed = s->o->seed, .patient = s->patient};
 	struct tm_cell cell;
 	int rc;
 
 	s->out->bouts++;
-	rc = tm_stress_draw(s->topo, w, s->o->seed, p->visits++, &cell, why, sizeof(why));
+	rc = tm_stress_draw(&from, w, p->visits++, &cell, why, sizeof(why));
 	if (!rc && w->knobs && w->knobs(&cell.args, s->state)) {
 		snprintf(why, sizeof(why), "%s", tm_sysstate_why(s->state));
 		rc = -ENOTSUP;

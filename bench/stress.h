@@ -85,13 +85,20 @@ void tm_stress_free(struct tm_stress_outcome *out);
 /* In how many ways a workload can be done: the product of its parameters' choices. */
 uint64_t tm_stress_ways(const struct tm_workload *w);
 
+/* What a run draws from. */
+struct tm_stress_source {
+	const struct tm_topo *topo;
+	uint64_t seed;
+	bool patient; /* values with which a workload waits for the kernel are drawn, too */
+};
+
 /*
  * The cell of this workload's visit number `visit` (0 ..): values, CPUs and states, the
  * same for the same seed, workload, number and machine. Free its placement. 0, or
  * -ENOTSUP with the reason in why; -ENOMEM.
  */
-int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint64_t seed,
-		   uint64_t visit, struct tm_cell *cell, char *why, size_t why_size);
+int tm_stress_draw(const struct tm_stress_source *from, const struct tm_workload *w, uint64_t visit,
+		   struct tm_cell *cell, char *why, size_t why_size);
 
 /*
  * The CPUs that may be used, which may change: hotplug, a cpuset. More than there

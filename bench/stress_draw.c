@@ -15,7 +15,7 @@ enum {
 	USUAL_MAX = 64,	   /* a number is up to this three times in four, */
 	UNUSUAL_MAX = 512, /* and else up to this: what is large takes long, */
 	HUGE_MAX = 4,	   /* and huge pages are: three times in four */
-	EARLY = 8,	   /* so many visits are small: every path is to be seen soon */
+	EARLY = 16,	   /* so many visits are small: every path is to be seen soon */
 };
 
 /* What one visit of a workload is drawn from. */
@@ -122,7 +122,9 @@ static bool has_huge_pages(const struct tm_cell_args *a)
 	for (unsigned int i = 0; p && p[i].name; i++) {
 		const char *name = p[i].kind == TM_PARAM_CHOICE ? p[i].choices[a->values[i]] : "";
 
-		if (!strcmp(name, "thp") || !strcmp(name, "hugetlb"))
+		/* "thp-part", too; and what makes huge pages counts them. */
+		if (!strncmp(name, "thp", 3) || !strcmp(name, "hugetlb") ||
+		    !strcmp(name, "collapse"))
 			return true;
 	}
 	return false;
@@ -243,10 +245,22 @@ static uint64_t hash(const char *name)
 	return h;
 }
 
-int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint64_t seed,
-		   uint64_t visit, struct tm_cell *cell, char *why, size_t why_size)
+static int probe_cell(const struct tm_stress_source *from, const struct tm_cell_args *a, char *why,
+		      size_t why_size)
 {
-	struct draw d = {.seed = seed ^ hash(w->name),
+	const struct tm_workload *w = a->workload;
+
+	if (!from->patient && w->patient_cell && w->patient_cell(a)) {
+		snprintf(why, why_size, "it waits for the kernel");
+		return -ENOTSUP;
+	}
+	return w->probe_cell ? w->probe_cell(a, why, why_size) : 0;
+}
+
+int tm_stress_draw(const struct tm_stress_source *from, const struct tm_workload *w, uint64_t visit,
+		   struct tm_cell *cell, char *why, size_t why_size)
+{
+	struct draw d = {.seed = from->seed ^ hash(w->name),
 			 .visit = visit,
 			 .all = tm_stress_ways(w),
 			 .early = visit < EARLY};
@@ -259,12 +273,11 @@ int tm_stress_draw(const struct tm_topo *topo, const struct tm_workload *w, uint
 	cell->args.memory_node = -1;
 	cell->verify = true;
 	cell->verify_only = !w->self_checking;
-	draw_cpus(topo, cell, &d, &place);
+	draw_cpus(from->topo, cell, &d, &place);
 	for (int i = 0; rc == -ENOTSUP && i <= TRIES; i++) {
 		rc = draw_values(&cell->args, &d, i, why, why_size);
-		if (!rc && w->probe_cell)
-			rc = w->probe_cell(&cell->args, why, why_size);
+		rc = rc ? rc : probe_cell(from, &cell->args, why, why_size);
 	}
 	cell->args.seed = tm_next_random(&d.random);
-	return rc ? rc : tm_place(topo, &place, &cell->placement, why, why_size);
+	return rc ? rc : tm_place(from->topo, &place, &cell->placement, why, why_size);
 }

@@ -105,6 +105,12 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 	return pages_check(c, makes[source].kind, PAGES_ANON, needed(source), why, why_size);
 }
 
+/* For ksmd. */
+static bool patient_cell(const struct tm_cell_args *c)
+{
+	return source_of(c) == KSM_PAGE;
+}
+
 static int knobs(const struct tm_cell_args *c, struct tm_sysstate *system)
 {
 	enum source source = source_of(c);
@@ -383,6 +389,7 @@ const struct tm_workload tm_workload_cow = {
 	.flushes = "wp_page_copy -> ptep_clear_flush; hugetlb_wp -> huge_ptep_clear_flush",
 	.gate = TM_GATE_EVERY,
 	.params = params,
+	.patient_cell = patient_cell,
 	.probe_cell = probe_cell,
 	.knobs = knobs,
 	.setup = setup,

@@ -512,7 +512,7 @@ static int operate(struct tm_thread *t, void *state)
 
 /*
  * Random sizes, string lengths and contents, small ones more often, and the
- * limit itself every 16th time. A page that is moved while a translation to
+ * limit itself once in 16 times, on the average. A page that is moved while a translation to
  * its old place lives on would be written or read in the wrong place: the
  * helper, which hashes what it finds through the new one, tells. With
  * --randomize off the stack must not move at all.
@@ -527,7 +527,7 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		uint64_t most = limit_bytes() - SPARE_BYTES - 2 * sizeof(char *), bytes = most;
 		int rc;
 
-		if (i % 16)
+		if (tm_random(t) % 16)
 			bytes = tm_random(t) % (UINT64_C(1) << tm_random(t) % 23);
 		/* A pointer for each string counts too. */
 		most = most / (string_bytes + sizeof(char *)) * string_bytes;

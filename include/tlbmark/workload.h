@@ -353,6 +353,8 @@ struct tm_workload {
 	bool self_checking;
 	/* verify() waits for the kernel, up to minutes: short stress runs leave it out. */
 	bool patient;
+	/* As patient, where only some values make it wait. NULL: none does. */
+	bool (*patient_cell)(const struct tm_cell_args *);
 	/* Its knobs would change what others measure: put back right after each run. */
 	bool knobs_disturb;
 	const char *state;	       /* of the responders where --state says none; NULL: spin */

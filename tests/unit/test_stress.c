@@ -77,6 +77,14 @@ static struct tm_topo *machine(void)
 	return t;
 }
 
+static int draw(const struct tm_topo *t, const struct tm_workload *w, uint64_t seed, uint64_t visit,
+		struct tm_cell *c, char why[256])
+{
+	const struct tm_stress_source from = {.topo = t, .seed = seed, .patient = true};
+
+	return tm_stress_draw(&from, w, visit, c, why, 256);
+}
+
 static void draws_all_and_the_same(void **state)
 {
 	struct tm_topo *t = machine();
@@ -88,9 +96,9 @@ static void draws_all_and_the_same(void **state)
 	for (uint64_t visit = 0; visit < BOUTS; visit++) {
 		struct tm_cell c, again, other;
 
-		assert_int_equal(tm_stress_draw(t, &path, 7, visit, &c, why, sizeof(why)), 0);
-		assert_int_equal(tm_stress_draw(t, &path, 7, visit, &again, why, sizeof(why)), 0);
-		assert_int_equal(tm_stress_draw(t, &path, 8, visit, &other, why, sizeof(why)), 0);
+		assert_int_equal(draw(t, &path, 7, visit, &c, why), 0);
+		assert_int_equal(draw(t, &path, 7, visit, &again, why), 0);
+		assert_int_equal(draw(t, &path, 8, visit, &other, why), 0);
 		assert_memory_equal(&c.args, &again.args, sizeof(c.args));
 		assert_int_equal(c.state, again.state);
 		assert_int_equal(c.placement.initiator_cpu[0], again.placement.initiator_cpu[0]);
@@ -135,7 +143,7 @@ static void two_or_all_cpus_initiate(void **state)
 	for (uint64_t visit = 0; visit < BOUTS; visit++) {
 		struct tm_cell c;
 
-		assert_int_equal(tm_stress_draw(t, &itself, 7, visit, &c, why, sizeof(why)), 0);
+		assert_int_equal(draw(t, &itself, 7, visit, &c, why), 0);
 		assert_int_equal(c.args.responders, 0);
 		assert_int_equal(c.state, TM_STATE_NONE);
 		assert_false(c.verify_only);
@@ -161,8 +169,7 @@ static void kinds_take_turns(void **state)
 		for (uint64_t visit = 3 * turn; visit < 3 * turn + 3; visit++) {
 			struct tm_cell c;
 
-			assert_int_equal(tm_stress_draw(t, &any, 7, visit, &c, why, sizeof(why)),
-					 0);
+			assert_int_equal(draw(t, &any, 7, visit, &c, why), 0);
 			seen |= 1u << c.args.values[1];
 			order = 3 * order + (unsigned int)c.args.values[1];
 			assert_true(!c.args.values[1] || c.args.values[0] <= 64);
@@ -196,8 +203,7 @@ static void pairs_take_turns(void **state)
 		for (uint64_t visit = 18 * turn; visit < 18 * turn + 18; visit++) {
 			struct tm_cell c;
 
-			assert_int_equal(tm_stress_draw(t, &pairs, 7, visit, &c, why, sizeof(why)),
-					 0);
+			assert_int_equal(draw(t, &pairs, 7, visit, &c, why), 0);
 			seen |= 1u << (6 * c.args.values[0] + c.args.values[1]);
 			tm_placement_free(&c.placement);
 		}
@@ -220,8 +226,7 @@ static void the_machine_as_it_is_first(void **state)
 		for (uint64_t visit = 0; visit < 4; visit++) {
 			struct tm_cell c;
 
-			assert_int_equal(
-				tm_stress_draw(t, &setting, seed, visit, &c, why, sizeof(why)), 0);
+			assert_int_equal(draw(t, &setting, seed, visit, &c, why), 0);
 			assert_true(visit || c.args.values[0] == 1);
 			if (visit < 3)
 				seen |= 1u << c.args.values[0];
@@ -244,11 +249,11 @@ static void workloads_differ(void **state)
 	char why[256];
 
 	(void)state;
-	for (uint64_t visit = 0; visit < 8; visit++) {
+	for (uint64_t visit = 0; visit < 16; visit++) {
 		struct tm_cell c, other;
 
-		assert_int_equal(tm_stress_draw(t, &any, 7, visit, &c, why, sizeof(why)), 0);
-		assert_int_equal(tm_stress_draw(t, &path, 7, visit, &other, why, sizeof(why)), 0);
+		assert_int_equal(draw(t, &any, 7, visit, &c, why), 0);
+		assert_int_equal(draw(t, &path, 7, visit, &other, why), 0);
 		differ += c.args.seed != other.args.seed;
 		/* The first ones are small. */
 		assert_true(c.args.responders == 1 || c.state == TM_STATE_IDLE);
@@ -257,7 +262,7 @@ static void workloads_differ(void **state)
 		tm_placement_free(&c.placement);
 		tm_placement_free(&other.placement);
 	}
-	assert_int_equal(differ, 8);
+	assert_int_equal(differ, 16);
 	tm_topo_free(t);
 }
 
@@ -268,9 +273,38 @@ static void says_what_is_never_drawn(void **state)
 	char why[256] = "";
 
 	(void)state;
-	assert_int_equal(tm_stress_draw(t, &never, 7, 1, &c, why, sizeof(why)), -ENOTSUP);
+	assert_int_equal(draw(t, &never, 7, 1, &c, why), -ENOTSUP);
 	assert_string_equal(why, "never");
 	tm_placement_free(&c.placement);
+	tm_topo_free(t);
+}
+
+static bool is_hugetlb(const struct tm_cell_args *a)
+{
+	return a->values[1] == 2;
+}
+
+static void what_waits_is_drawn_by_the_patient(void **state)
+{
+	const struct tm_workload waits = {
+		.name = "waits", .params = params, .patient_cell = is_hugetlb};
+	struct tm_topo *t = machine();
+	unsigned int kind[2][3] = {{0}};
+	char why[256];
+
+	(void)state;
+	for (uint64_t visit = 0; visit < 2 * 30; visit++) {
+		const struct tm_stress_source from = {.topo = t, .seed = 7, .patient = visit % 2};
+		struct tm_cell c;
+
+		assert_int_equal(tm_stress_draw(&from, &waits, visit / 2, &c, why, sizeof(why)), 0);
+		kind[visit % 2][c.args.values[1]]++;
+		tm_placement_free(&c.placement);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(kind[1][i], 10);
+	assert_int_equal(kind[0][2], 0);
+	assert_true(kind[0][0] >= 10 && kind[0][1] >= 10);
 	tm_topo_free(t);
 }
 
@@ -284,6 +318,7 @@ int main(void)
 		cmocka_unit_test(the_machine_as_it_is_first),
 		cmocka_unit_test(workloads_differ),
 		cmocka_unit_test(says_what_is_never_drawn),
+		cmocka_unit_test(what_waits_is_drawn_by_the_patient),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
