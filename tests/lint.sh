@@ -39,7 +39,8 @@ analysed() {
 }
 
 scripts() {
-	shellcheck quickstart .ci/run tests/check-includes tests/run-unit tests/variant &&
+	shellcheck quickstart .ci/run tests/check-includes tests/fault-table tests/figures tests/run-unit \
+		tests/variant &&
 		shellcheck -x -P SCRIPTDIR tests/*.sh tests/guest/*.sh &&
 		find kernels/lab -type f ! -name '*.[co]' ! -name .dirstamp ! -path '*/.deps/*' \
 			-exec shellcheck -x -P SCRIPTDIR {} +

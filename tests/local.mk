@@ -123,6 +123,7 @@ EXTRA_DIST += \
 	tests/check-includes \
 	tests/check-schema \
 	tests/cppcheck.h \
+	tests/fault-table \
 	tests/figures \
 	tests/fixtures \
 	tests/golden \
@@ -136,6 +137,11 @@ EXTRA_DIST += \
 .PHONY: lint check-asan check-tsan check-valgrind check-aarch64
 lint: $(TM_SKELETON)
 	$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS=tests/lint.sh TEST_SUITE_LOG=lint.log VERBOSE=1
+
+# How soon a stress run finds each fault, in an hour or less.
+.PHONY: fault-table
+fault-table: all
+	$(SHELL) $(srcdir)/tests/fault-table
 
 # What the suite wants to reach on a quiet machine, and what it reaches here.
 .PHONY: figures
