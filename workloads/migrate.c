@@ -7,7 +7,8 @@
  * entry in its place (try_to_migrate()), flushes, copies, and maps the copy.
  * Since Linux 6.3 it only notes for each page that a flush is due and flushes
  * once for up to 512 of them (try_to_unmap_flush() -> arch_tlbbatch_flush());
- * before, and for a huge page, each is flushed by itself (ptep_clear_flush()).
+ * before, and for a huge page, each is flushed by itself (ptep_clear_flush(),
+ * huge_ptep_clear_flush()).
  *
  * All three calls begin with lru_cache_disable(), which waits for every CPU
  * (synchronize_rcu_expedited(), by interrupts of its own), so a responder is
@@ -45,8 +46,8 @@ static const char *const hows[] = {"move_pages", "mbind", "migrate_pages", NULL}
 
 static const struct tm_param params[] = {
 	[PAGES] = PAGES_PARAM("1", "1,8,32..34,512,4096"),
-	[KIND] = PAGES_CHOICE_PARAM("kind", "pages of 4 KiB or transparent huge pages",
-				    pages_small_kinds, "4k", "4k,thp"),
+	[KIND] = PAGES_CHOICE_PARAM("kind", "base pages, transparent huge pages, or hugetlb pages",
+				    pages_kinds, "4k", "4k,thp,hugetlb"),
 	[HOW] = PAGES_CHOICE_PARAM("how", "the system call that migrates", hows, "move_pages",
 				   "move_pages,mbind,migrate_pages"),
 	{.name = NULL},
@@ -108,6 +109,11 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 	}
 	return pages_check(c, (enum pages_kind)c->values[KIND], PAGES_ANON, c->values[PAGES], why,
 			   why_size);
+}
+
+static int knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
+{
+	return pages_knobs(c, (enum pages_kind)c->values[KIND], PAGES_ANON, c->values[PAGES], s);
 }
 
 static int setup(struct tm_thread *t, void **out)
@@ -330,6 +336,7 @@ const struct tm_workload tm_workload_migrate = {
 	.params = params,
 	.probe = probe,
 	.probe_cell = probe_cell,
+	.knobs = knobs,
 	.setup = setup,
 	.prepare = prepare,
 	.operate = operate,
