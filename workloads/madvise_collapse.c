@@ -11,6 +11,11 @@
  * responders are disturbed by this one, and the controls show it. Before all
  * that lru_add_drain_all() may have a worker run on other CPUs.
  *
+ * Shared memory (--backing shared) is collapsed in the page cache, for whoever maps it:
+ * collapse_file() unmaps the base pages, with one flush for all of them
+ * (try_to_unmap_flush()), copies them, and takes the page tables away
+ * (retract_page_tables() -> pmdp_collapse_flush()).
+ *
  * It does not measure the flush alone: allocating, zeroing and copying a huge
  * page is part of the operation and most of its time.
  */
@@ -22,12 +27,13 @@
 
 #include "oracle.h"
 #include "pages.h"
+#include "updates.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
 
-enum { PAGES, PRESENT };
+enum { PAGES, PRESENT, BACKING };
 
 static const struct tm_param collapse_params[] = {
 	[PAGES] = PAGES_PARAM("1", "1,2,8,32"),
@@ -39,6 +45,8 @@ static const struct tm_param collapse_params[] = {
 		     .max = UINT32_MAX,
 		     .def = "512",
 		     .full = "1,512"},
+	[BACKING] = PAGES_CHOICE_PARAM("backing", "private memory, or shared memory",
+				       pages_memory_backings, "anon", "anon,shared"),
 	{.name = NULL},
 };
 
@@ -50,18 +58,24 @@ static int collapse_probe(char *why, size_t why_size)
 static int collapse_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
 	/* The base pages and the huge ones exist at the same time. */
-	return pages_check(c, PAGES_THP, PAGES_ANON, 2 * c->values[PAGES], why, why_size);
+	return pages_check(c, PAGES_THP, c->values[BACKING], 2 * c->values[PAGES], why, why_size);
+}
+
+static int collapse_knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
+{
+	return pages_knobs(c, PAGES_THP, c->values[BACKING], 2 * c->values[PAGES], s);
 }
 
 static int collapse_prepare(struct tm_thread *t, void *state)
 {
 	struct pages *p = pages_of(t, state);
-	int rc = pages_open(t, p, PAGES_THP, PAGES_ANON, t->cell->values[PAGES]);
+	int rc = pages_open(t, p, PAGES_THP, t->cell->values[BACKING], t->cell->values[PAGES]);
+	int flags = p->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
 
 	if (!rc)
 		rc = pages_place(t, p, PAGES_ALIGNED, 1, 0);
-	if (!rc && mmap(p->at, p->bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
+	if (!rc && mmap(p->at, p->bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, p->fd,
+			0) == MAP_FAILED)
 		rc = tm_fail(t, -errno, "mmap of %zu bytes", p->bytes);
 	return rc;
 }
@@ -121,6 +135,30 @@ static int collapse_operate(struct tm_thread *t, void *state)
 	return 0;
 }
 
+/* Shared memory is mapped again, by the huge page, when it is next used. */
+static int check_huge(struct tm_thread *t, struct pages *p)
+{
+	for (size_t i = 0; i < p->bytes; i += p->page_bytes)
+		(void)*(volatile char *)(p->at + i);
+	return pages_must_be_huge(t, p, p->at, p->bytes);
+}
+
+/* While the pages are copied another thread adds to words in them, of which none may be lost. */
+static int check_updates(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
+{
+	struct updates u = {0};
+	int rc = fill(t, p);
+
+	rc = rc ? rc : updates_start(t, &u, p->at, present_bytes(t, p), t->page_bytes);
+	if (rc)
+		return rc;
+	rc = collapse(t, p);
+	updates_stop(&u);
+	if (!rc)
+		updates_check(&u, v);
+	return rc;
+}
+
 /*
  * The content has moved, intact, and nobody uses the old pages any more: words
  * written after return are what everyone reads. Without the flush a responder
@@ -140,8 +178,6 @@ static int collapse_verify(struct tm_thread *t, void *state, struct tm_verdict *
 		oracle_write(&o, p->at);
 		oracle_see(&o, p->at, ORACLE_STAMP, "before MADV_COLLAPSE");
 		rc = collapse(t, p);
-		if (!rc)
-			rc = pages_must_be_huge(t, p, p->at, p->bytes);
 		if (rc)
 			return rc;
 		/* Copied? Asked here alone, so that the responders' TLBs stay as they were. */
@@ -149,11 +185,14 @@ static int collapse_verify(struct tm_thread *t, void *state, struct tm_verdict *
 			tm_check(v,
 				 *(volatile uint64_t *)(p->at + o.offset[i]) == oracle_stamp(&o, i),
 				 "page %zu lost its content", o.offset[i] / o.stride);
+		rc = check_huge(t, p);
+		if (rc)
+			return rc;
 		oracle_renew(&o);
 		oracle_write(&o, p->at);
 		oracle_see(&o, p->at, ORACLE_STAMP, "after MADV_COLLAPSE");
 	}
-	return 0;
+	return check_updates(t, p, v);
 }
 
 const struct tm_workload tm_workload_madvise_collapse = {
@@ -167,6 +206,7 @@ const struct tm_workload tm_workload_madvise_collapse = {
 	.params = collapse_params,
 	.probe = collapse_probe,
 	.probe_cell = collapse_probe_cell,
+	.knobs = collapse_knobs,
 	.setup = pages_set_new,
 	.prepare = collapse_prepare,
 	.operate = collapse_operate,

@@ -547,7 +547,8 @@ static int advise(struct tm_thread *t, const struct pages *p, int advice, const 
 /* Base pages only, also where the system would rather give huge ones. */
 int pages_fill_small(struct tm_thread *t, const struct pages *p, size_t bytes)
 {
-	int rc = advise(t, p, MADV_DONTNEED, "MADV_DONTNEED");
+	int rc = p->fd < 0 ? advise(t, p, MADV_DONTNEED, "MADV_DONTNEED")
+			   : pages_punch(t, p, 0, p->bytes);
 
 	if (!rc)
 		rc = advise(t, p, MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE");

@@ -162,9 +162,9 @@ void pages_publish(struct tm_thread *t, const char *at, size_t bytes, size_t pag
 int pages_populate(struct tm_thread *t, char *at, size_t bytes, size_t page_bytes, bool write);
 
 /*
- * Makes base pages of anonymous huge ones that are mapped: of each the first
- * `bytes` are populated anew, the rest is not, and it may be huge again. 0 or
- * -errno said.
+ * Makes base pages of huge ones that are mapped, private or shared memory: of each
+ * the first `bytes` are populated anew, the rest is not, and it may be huge again. 0
+ * or -errno said.
  */
 int pages_fill_small(struct tm_thread *t, const struct pages *p, size_t bytes);
 
