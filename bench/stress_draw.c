@@ -78,7 +78,7 @@ static size_t default_of(const struct tm_param *p)
 {
 	size_t i = 0;
 
-	while (p->choices[i] && strcmp(p->choices[i], p->def))
+	while (p->kind == TM_PARAM_CHOICE && p->choices[i] && strcmp(p->choices[i], p->def))
 		i++;
 	return i;
 }
@@ -101,6 +101,7 @@ static uint64_t lcm(uint64_t a, uint64_t b)
  * one kind of page is found with the n-th visit, not when chance wants it. And
  * what is wrong with one kind, done in one way, with the visit that all pairs take:
  * where two parameters would go round together, the latter is one further each time.
+ * The first visit takes all defaults: the path as it is known, and a setting as it is.
  * *round: visits until those before, and then this one, too, begin again together.
  */
 static size_t in_turn(const struct draw *d, const struct tm_param *p, uint64_t which, size_t n,
@@ -111,7 +112,7 @@ static size_t in_turn(const struct draw *d, const struct tm_param *p, uint64_t w
 	if (n <= 1)
 		return 0;
 	*round = lcm(*round, n);
-	return in_order(d, which, n, p->def_first ? default_of(p) : n, d->all,
+	return in_order(d, which, n, default_of(p), d->all,
 			d->visit + (alone ? 0 : d->visit / *round));
 }
 
@@ -202,13 +203,14 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, struct draw *d,
 		      struct tm_place_request *place)
 {
-	/* spin twice: it is where a missing flush shows best */
+	/* spin twice: it is where a missing flush shows best; and first, else idle */
 	static const enum tm_state states[] = {TM_STATE_SPIN, TM_STATE_SPIN, TM_STATE_TOUCH,
 					       TM_STATE_KERNEL, TM_STATE_IDLE};
 	enum { STATES = sizeof(states) / sizeof(states[0]) };
 	unsigned int found = tm_topo_cpus(topo), cpus = found ? found : 1, others = cpus - 1;
 	bool all = c->args.workload->all_initiate;
-	enum tm_state state = states[in_order(d, TM_MAX_PARAMS, STATES, 0, STATES, d->visit)];
+	size_t first = c->args.workload->second_thread ? STATES - 1 : 0;
+	enum tm_state state = states[in_order(d, TM_MAX_PARAMS, STATES, first, STATES, d->visit)];
 	uint64_t how = tm_next_random(&d->random) % 4;
 
 	/*

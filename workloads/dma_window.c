@@ -43,7 +43,6 @@ static const struct tm_param params[] = {
 		  .kind = TM_PARAM_CHOICE,
 		  .choices = iommu_modes,
 		  .def = "current",
-		  .def_first = true,
 		  .full = "strict,lazy,passthrough"},
 	[LEAD] = {.name = "lead",
 		  .unit = "us",

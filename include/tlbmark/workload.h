@@ -80,7 +80,7 @@ struct tm_param {
 	enum tm_param_kind kind;
 	uint64_t min, max;	    /* TM_PARAM_UINT only */
 	const char *const *choices; /* TM_PARAM_CHOICE only, NULL-terminated */
-	const char *def;	    /* the value when nothing is said */
+	const char *def;	    /* the value when nothing is said; stress takes it first */
 	const char *plan;	    /* swept in the default plan; NULL: def */
 	const char *full;	    /* swept with --full; NULL: plan */
 	const char *exact;	    /* with --deterministic; NULL: as without */
@@ -90,8 +90,6 @@ struct tm_param {
 	 * the same otherwise.
 	 */
 	const char *reference;
-	/* A choice that changes settings: stress takes def, the machine as it is, first. */
-	bool def_first;
 };
 
 struct tm_workload;
@@ -341,6 +339,11 @@ struct tm_workload {
 	 * the responders belongs to none of them.
 	 */
 	bool overlap;
+	/*
+	 * A second thread of its own has to run at the same time: a stress run lets the
+	 * responders sleep at first, so that few CPUs are enough.
+	 */
+	bool second_thread;
 	/*
 	 * Responders run in another process, whatever their state: it is what
 	 * happens to others that counts, and a foreign control would be the same.

@@ -43,12 +43,7 @@ static const struct tm_param params[] = {
 	{.name = NULL},
 };
 static const struct tm_param settings[] = {
-	{.name = "mode",
-	 .unit = "",
-	 .kind = TM_PARAM_CHOICE,
-	 .choices = kinds,
-	 .def = "thp",
-	 .def_first = true},
+	{.name = "mode", .unit = "", .kind = TM_PARAM_CHOICE, .choices = kinds, .def = "thp"},
 	{.name = NULL},
 };
 /* As often: all pairs of them are not seen by going round both. */
@@ -266,6 +261,27 @@ static void workloads_differ(void **state)
 	tm_topo_free(t);
 }
 
+/* Where the workload needs a CPU more they leave it one, at first. */
+static void responders_sleep_first(void **state)
+{
+	const struct tm_workload two = {.name = "two", .second_thread = true};
+	struct tm_topo *t = machine();
+	unsigned int states[TM_STATES] = {0};
+	char why[256];
+
+	(void)state;
+	for (uint64_t visit = 0; visit < 5; visit++) {
+		struct tm_cell c;
+
+		assert_int_equal(draw(t, &two, 7, visit, &c, why), 0);
+		assert_true(visit || c.state == TM_STATE_IDLE);
+		states[c.state]++;
+		tm_placement_free(&c.placement);
+	}
+	assert_true(states[TM_STATE_SPIN] == 2 && states[TM_STATE_IDLE] == 1);
+	tm_topo_free(t);
+}
+
 static void says_what_is_never_drawn(void **state)
 {
 	struct tm_topo *t = machine();
@@ -317,6 +333,7 @@ int main(void)
 		cmocka_unit_test(pairs_take_turns),
 		cmocka_unit_test(the_machine_as_it_is_first),
 		cmocka_unit_test(workloads_differ),
+		cmocka_unit_test(responders_sleep_first),
 		cmocka_unit_test(says_what_is_never_drawn),
 		cmocka_unit_test(what_waits_is_drawn_by_the_patient),
 	};
