@@ -14,6 +14,7 @@ TM_WORKLOADS = \
 	workloads/exit.c \
 	workloads/fork.c \
 	workloads/gup_race.c \
+	workloads/hugetlb_unshare.c \
 	workloads/ipi.c \
 	workloads/isolated.c \
 	workloads/kernel_vmalloc.c \

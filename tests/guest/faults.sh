@@ -55,7 +55,7 @@ finds mremap mremap --workloads mremap
 finds collapse 'gup_race madvise_collapse' --workloads gup_race,madvise_collapse
 finds clear-refs clear_refs --workloads clear_refs
 finds batched compact --workloads compact
-finds gather 'brk exit fork madvise_collapse madvise_dontneed madvise_free madvise_remove many mprotect munmap mremap pkey_mprotect punch_hole reclaim shmdt storm truncate uffd_wp'
+finds gather 'brk exit fork hugetlb_unshare madvise_collapse madvise_dontneed madvise_free madvise_remove many mprotect munmap mremap pkey_mprotect punch_hole reclaim shmdt storm truncate uffd_wp'
 finds random storm --workloads storm
 finds kernel-remote 'vmap vm_unmap_aliases' --workloads vmap,vm_unmap_aliases
 finds set-memory set_memory --workloads set_memory

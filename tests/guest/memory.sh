@@ -28,6 +28,9 @@ for version in 6.1 6.12; do
 	measures "$version" "$version" brk madvise_cold madvise_remove pkey_mprotect punch_hole \
 		shmdt truncate
 	is "$version: all of them ran" 7 "$(of_records 'count(*)' "$measured")"
+	measures "$version, a shared page table" "$version" hugetlb_unshare \
+		--how munmap,mprotect,mremap --users 1,2 --pages 8
+	is "$version: taken away in all ways" 6 "$(of_records 'count(*)' "$measured")"
 	measures "$version, from another process" "$version" process_madvise --caller other \
 		--advice cold,pageout,collapse --pages 2 --ranges 2
 	is "$version: each of the ranges is flushed" '3|1' "$(of_records \

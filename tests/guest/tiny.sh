@@ -32,6 +32,7 @@ left_out() {
 left_out clear_refs CONFIG_PROC_FS
 left_out compact CONFIG_TRANSPARENT_HUGEPAGE
 left_out exec_args CONFIG_PROC_FS
+left_out hugetlb_unshare 'no hugetlb pages'
 left_out kernel_vmalloc CONFIG_BPF_SYSCALL
 left_out madvise_cold CONFIG_ADVISE_SYSCALLS
 left_out madvise_collapse CONFIG_TRANSPARENT_HUGEPAGE
