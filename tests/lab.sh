@@ -62,13 +62,46 @@ said "a cache that cannot be written" TLBMARK_LAB_CACHE "$tmp/tap.out"
 release=9.9.1-amd64
 lock=$tmp/test.lock
 
-# package NAME [KEY]: what lies in $tmp/NAME, pinned for the kernel 9.9 or that.
+# package NAME [KEY [VERSION]]: what lies in $tmp/NAME, pinned for the kernel 9.9 or that.
 package() {
 	mkdir -p "$tmp/$1/DEBIAN"
-	printf '%s\n' "Package: $1" "Version: 9.9.1-2" "Architecture: amd64" \
+	deb=$tmp/debs/$1_${3:-9.9.1-2}_amd64.deb
+	printf '%s\n' "Package: $1" "Version: ${3:-9.9.1-2}" "Architecture: amd64" \
 		"Maintainer: nobody <nobody@example.org>" "Description: test" >"$tmp/$1/DEBIAN/control"
-	dpkg-deb --root-owner-group --build "$tmp/$1" "$tmp/debs/$1_9.9.1-2_amd64.deb" >"$tmp/dpkg" 2>&1
-	echo "${2:-9.9} $1 9.9.1-2 $(sha256sum "$tmp/debs/$1_9.9.1-2_amd64.deb" | cut -d' ' -f1)" >>"$lock"
+	dpkg-deb --root-owner-group --build "$tmp/$1" "$deb" >"$tmp/dpkg" 2>&1
+	echo "${2:-9.9} $1 ${3:-9.9.1-2} $(sha256sum "$deb" | cut -d' ' -f1)" >>"$lock"
+}
+
+# A mirror of what is pinned for the kernel `mirror`, told by programs in place of apt's.
+mirror() {
+	mkdir -p "$tmp/bin"
+	grep '^mirror ' "$lock" >"$tmp/mirror"
+	cat >"$tmp/bin/apt-cache" <<-'EOF'
+		#!/bin/sh
+		shift 2
+		case $1 in
+		pkgnames) sed -n 's/^mirror \(linux-image-[^ ]*\) .*/\1/p' "$MIRROR" ;;
+		depends)
+			case $3 in
+			linux-image-9.9-amd64) echo "  Depends: linux-image-9.9.1-amd64" ;;
+			linux-headers-*) echo "  Depends: linux-kbuild-9.9" ;;
+			esac
+			;;
+		madison)
+			shift
+			for name in "$@"; do
+				awk -v name="$name" '$2 == name { print $2 " | " $3 " | http://mirror Packages" }' "$MIRROR"
+			done
+			;;
+		esac
+	EOF
+	cat >"$tmp/bin/apt-get" <<-'EOF'
+		#!/bin/sh
+		for one in "$@"; do
+			awk -v one="$one" '$2 "=" $3 == one { print "'\''http://mirror/'\'' " $2 "_" $3 "_amd64.deb 1 SHA256:" $4 }' "$MIRROR"
+		done
+	EOF
+	chmod +x "$tmp/bin/apt-cache" "$tmp/bin/apt-get"
 }
 
 fetch() {
@@ -110,6 +143,27 @@ if command -v dpkg-deb >/dev/null; then
 	lab list --lock "$lock" >"$tmp/out"
 	is "list shows it" "9.9.1-2 $release 9.9" \
 		"$(awk '$1 == "9.9.1-2" { print $1, $2, $4 }' "$tmp/out")"
+	mkdir -p "$tmp/linux-kbuild-9.9"
+	for name in "linux-image-$release" "linux-headers-$release"; do
+		package "$name" mirror
+	done
+	# Before the kernel's own: of the next version already, and of an older release of Linux.
+	package linux-kbuild-9.9 mirror 9.9.1-3
+	package linux-kbuild-9.9 mirror 9.9.0-1
+	mirror
+	rm -rf "$tmp/cache/kernels"
+	from_mirror() {
+		PATH=$tmp/bin:$PATH MIRROR=$tmp/mirror TLBMARK_LAB_DEBS=$tmp/debs \
+			lab fetch --kernel 9.9 --lock "$tmp/mirror.lock"
+	}
+	is "a mirror between two versions" "$folder" "$(from_mirror 2>"$tmp/err")"
+	is "a package of the kernel's own release of Linux goes with it" "linux-kbuild-9.9 9.9.1-3" \
+		"$(sed -n 's/^9.9 \(linux-kbuild-9.9 [^ ]*\) .*/\1/p' "$tmp/mirror.lock")"
+	sed -i '/kbuild-9.9 9.9.1-3/d' "$tmp/mirror"
+	rm -rf "$tmp/cache/kernels" "$tmp/mirror.lock"
+	exits "a mirror without one of the packages: status" 3 from_mirror
+	said "a mirror without one of the packages" \
+		"no linux-kbuild-9.9 that goes with the kernel 9.9.1-2" "$tmp/tap.out"
 	mkdir -p "$tmp/linux-source-9.9/usr/src"
 	echo source >"$tmp/linux-source-9.9/usr/src/linux-source-9.9.tar.xz"
 	package linux-source-9.9 source-9.9
