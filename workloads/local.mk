@@ -47,6 +47,7 @@ TM_WORKLOADS = \
 	workloads/truncate.c \
 	workloads/uffd_move.c \
 	workloads/uffd_wp.c \
+	workloads/uprobe.c \
 	workloads/vm_unmap_aliases.c \
 	workloads/vmap.c \
 	workloads/writeback.c \

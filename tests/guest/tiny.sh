@@ -54,6 +54,7 @@ left_out shmdt CONFIG_SYSVIPC
 left_out storm CONFIG_ADVISE_SYSCALLS
 left_out thp_split CONFIG_TRANSPARENT_HUGEPAGE
 left_out truncate CONFIG_MEMFD_CREATE
+left_out uprobe CONFIG_UPROBE_EVENTS
 left_out writeback 'no directory on a disk'
 
 passes 'everything that is left runs' guest run --quick --repeat 1 --ops 30 --quiet --no-plots
