@@ -17,9 +17,9 @@
 
 enum {
 	WHY = 512,
-	SHARES = 16,		/* of the time: of them have self-checking workloads */
-	SELF_SHARE = 15,	/* so many, */
-	OPENING_SELF_SHARE = 1, /* and so many while the opening lasts: so long, */
+	SHARES = 32,		/* of the time: of them have self-checking workloads */
+	SELF_SHARE = 31,	/* so many, */
+	OPENING_SELF_SHARE = 2, /* and so many while the opening lasts: so long, */
 	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */

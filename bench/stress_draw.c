@@ -142,7 +142,7 @@ static int draw_number(const struct tm_param *p, struct draw *d, bool huge, uint
 
 	if (rc)
 		return rc;
-	if (huge && !strcmp(p->unit, "pages"))
+	if ((huge && !strcmp(p->unit, "pages")) || !strcmp(p->unit, "huge pages"))
 		most = d->often ? HUGE_MAX : USUAL_MAX;
 	for (size_t i = 0; i < count; i++) {
 		if (values[i] <= most)

@@ -36,7 +36,14 @@
 enum { PAGES, PRESENT, BACKING };
 
 static const struct tm_param collapse_params[] = {
-	[PAGES] = PAGES_PARAM("1", "1,2,8,32"),
+	[PAGES] = {.name = "pages",
+		   .unit = "huge pages",
+		   .help = "that one operation makes",
+		   .kind = TM_PARAM_UINT,
+		   .min = 1,
+		   .max = UINT32_MAX,
+		   .def = "1",
+		   .full = "1,2,8,32"},
 	[PRESENT] = {.name = "present",
 		     .unit = "pages",
 		     .help = "base pages populated in each, at most",
