@@ -23,7 +23,8 @@ enum {
 	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
-	WAYS_MOST = 8,		/* with more ways a workload's visits are no more */
+	WAYS_MOST = 8,		/* with more ways a workload's visits are no more, */
+	WAYS_LEAST = 3,		/* and of two the second one is not to be the last of all */
 	NOTHING = 4,		/* that it checked nothing counts as so many */
 };
 #define PATIENT_NS 600000000000ull /* shorter, and workloads that wait are left out */
@@ -189,6 +190,7 @@ static double share_had(const struct stress *s, size_t path)
 	uint64_t ways = tm_stress_ways(p->workload);
 
 	ways = ways < WAYS_MOST ? ways : WAYS_MOST;
+	ways = ways > 1 && ways < WAYS_LEAST ? WAYS_LEAST : ways;
 	return (double)p->visits * (double)s->had_ns[path] / (double)(ways * ways);
 }
 
