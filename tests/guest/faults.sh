@@ -54,6 +54,11 @@ traced mprotect
 finds mremap mremap --workloads mremap
 finds collapse 'gup_race madvise_collapse' --workloads gup_race,madvise_collapse
 finds clear-refs clear_refs --workloads clear_refs
+finds collapse-file madvise_collapse --workloads madvise_collapse
+finds uffd-move-thp uffd_move --workloads uffd_move
+finds pagemap-hugetlb pagemap_scan --workloads pagemap_scan
+finds hugetlb-unshare hugetlb_unshare --workloads hugetlb_unshare
+finds uprobe uprobe --workloads uprobe
 finds batched compact --workloads compact
 finds gather 'brk exit fork hugetlb_unshare madvise_collapse madvise_dontneed madvise_free madvise_remove many mprotect munmap mremap pkey_mprotect punch_hole reclaim shmdt storm truncate uffd_wp'
 finds random storm --workloads storm
