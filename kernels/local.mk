@@ -34,7 +34,8 @@ dist_faults_DATA = \
 	kernels/series/faults/0003-mm-faults-of-single-paths.patch \
 	kernels/series/faults/0004-mm-faults-of-huge-pages.patch \
 	kernels/series/faults/0005-mm-faults-of-kernel-addresses.patch \
-	kernels/series/faults/0006-iommu-dma-faults-of-device-addresses.patch
+	kernels/series/faults/0006-iommu-dma-faults-of-device-addresses.patch \
+	kernels/series/faults/0007-mm-faults-of-rarer-paths.patch
 EXTRA_DIST += kernels/series/README.md
 
 # The guest's first process. There is nothing beside it that it could load.
