@@ -58,7 +58,7 @@ static const char *const hows[] = {"munmap", "mprotect", "mremap", NULL};
 
 static const struct tm_param params[] = {
 	[PAGES] = {.name = "pages",
-		   .unit = "pages",
+		   .unit = "huge pages",
 		   .help = "huge pages in use, of those that the table maps",
 		   .kind = TM_PARAM_UINT,
 		   .min = 1,
@@ -110,6 +110,12 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 	int rc = pages_check(c, PAGES_HUGETLB, PAGES_SHARED, needed(c), why, why_size);
 	size_t base = pages_kind_bytes(PAGES_4K), page = pages_kind_bytes(PAGES_HUGETLB);
 
+	if (!rc && c->initiators > 1) {
+		snprintf(why, why_size,
+			 "one's places would be others' while they are empty: one "
+			 "initiator");
+		return -ENOTSUP;
+	}
 	/* A table of base pages maps as much as one huge page, else it is not one of PMDs. */
 	if (!rc && page != table_bytes(base, base)) {
 		snprintf(why, why_size,

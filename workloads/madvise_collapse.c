@@ -22,6 +22,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <tlbmark/workload.h>
 
@@ -100,7 +101,7 @@ static int fill(struct tm_thread *t, struct pages *p)
 	return pages_fill_small(t, p, present_bytes(t, p));
 }
 
-enum { REFUSALS_MAX = 100 };
+enum { REFUSALS_MAX = 1000, NAP_NS = 1000000 };
 
 /* A page was locked or isolated by somebody: madvise(2) says to try again. */
 static bool is_transient(int error)
@@ -108,11 +109,15 @@ static bool is_transient(int error)
 	return error == EAGAIN || error == EBUSY;
 }
 
+/* With naps: who has the page may wait for a CPU. */
 static int collapse(struct tm_thread *t, const struct pages *p)
 {
+	const struct timespec nap = {.tv_nsec = NAP_NS};
+
 	for (int refused = 0; madvise(p->at, p->bytes, MADV_COLLAPSE); refused++) {
 		if (!is_transient(errno) || refused == REFUSALS_MAX)
 			return tm_fail(t, -errno, "MADV_COLLAPSE of %zu bytes", p->bytes);
+		nanosleep(&nap, NULL);
 	}
 	return 0;
 }

@@ -100,6 +100,12 @@ static int probe(char *why, size_t why_size)
 	return -ENOTSUP;
 }
 
+/* Of the pool each node needs them all; it is shared out among the nodes. */
+static uint64_t needed(const struct tm_cell_args *c)
+{
+	return c->values[PAGES] * (c->values[KIND] == PAGES_HUGETLB ? 2 : 1);
+}
+
 static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
 	if (c->values[HOW] == HOW_MIGRATE_PAGES && c->initiators > 1) {
@@ -107,13 +113,13 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 			 "migrate_pages moves the whole process: one initiator at a time");
 		return -ENOTSUP;
 	}
-	return pages_check(c, (enum pages_kind)c->values[KIND], PAGES_ANON, c->values[PAGES], why,
+	return pages_check(c, (enum pages_kind)c->values[KIND], PAGES_ANON, needed(c), why,
 			   why_size);
 }
 
 static int knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
 {
-	return pages_knobs(c, (enum pages_kind)c->values[KIND], PAGES_ANON, c->values[PAGES], s);
+	return pages_knobs(c, (enum pages_kind)c->values[KIND], PAGES_ANON, needed(c), s);
 }
 
 static int setup(struct tm_thread *t, void **out)
