@@ -136,7 +136,8 @@ static int choose_paths(struct stress *s)
 			snprintf(p->skip_why, sizeof(p->skip_why), "it %s", impatience);
 			continue;
 		}
-		if ((*w)->patient_cell && !s->patient)
+		p->impatient = (*w)->patient_cell && !s->patient;
+		if (p->impatient)
 			snprintf(p->unchecked, sizeof(p->unchecked), "what %s", impatience);
 		s->in_a_row[p - s->out->paths] = 0;
 		if ((*w)->self_checking)

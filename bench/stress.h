@@ -47,6 +47,7 @@ struct tm_stress_path {
 	uint64_t busy_ns;
 	char skip_why[192], fail_why[256]; /* the last of each; "" if there is none */
 	char unchecked[128];		   /* also where a bout checked something else */
+	bool impatient;			   /* that only tells what there is no time for */
 };
 
 struct tm_stress_violation {

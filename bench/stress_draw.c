@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /* What a bout of a stress run is: drawn from the seed. See stress.h. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,24 +97,57 @@ static uint64_t lcm(uint64_t a, uint64_t b)
 	return a / x * b;
 }
 
+static bool share_a_factor(uint64_t a, uint64_t b)
+{
+	return lcm(a, b) != a * b;
+}
+
+/* The parameters whose turns are known: how many values each has, and after how many visits it
+ * is one further. */
+struct turns {
+	unsigned int count;
+	uint64_t n[TM_MAX_PARAMS], round[TM_MAX_PARAMS];
+	uint64_t all; /* visits until those of all begin again together */
+};
+
+/*
+ * After how many visits the next parameter, of n values, has to be one further, so that
+ * it goes round together with no other. UINT64_MAX: never, it is the first.
+ */
+static uint64_t next_round(struct turns *t, uint64_t n)
+{
+	uint64_t round = lcm(t->all, n);
+
+	t->all = round;
+	if (!t->count)
+		return UINT64_MAX;
+	for (unsigned int i = 0; i < t->count; i++) {
+		if (t->round[i] != round || !share_a_factor(n, t->n[i]))
+			continue;
+		round *= t->n[i];
+		i = UINT_MAX; /* from the first again: it may be that one's by now */
+	}
+	return round;
+}
+
 /*
  * The visit's value of n. Every n visits go through all of them: what is wrong with
  * one kind of page is found with the n-th visit, not when chance wants it. And
  * what is wrong with one kind, done in one way, with the visit that all pairs take:
  * where two parameters would go round together, the latter is one further each time.
  * The first visit takes all defaults: the path as it is known, and a setting as it is.
- * *round: visits until those before, and then this one, too, begin again together.
  */
 static size_t in_turn(const struct draw *d, const struct tm_param *p, uint64_t which, size_t n,
-		      uint64_t *round)
+		      struct turns *t)
 {
-	bool alone = *round == 1;
+	uint64_t round;
 
 	if (n <= 1)
 		return 0;
-	*round = lcm(*round, n);
-	return in_order(d, which, n, default_of(p), d->all,
-			d->visit + (alone ? 0 : d->visit / *round));
+	round = next_round(t, n);
+	t->n[t->count] = n;
+	t->round[t->count++] = round;
+	return in_order(d, which, n, default_of(p), d->all, d->visit + d->visit / round);
 }
 
 static bool has_huge_pages(const struct tm_cell_args *a)
@@ -172,7 +206,8 @@ static uint64_t kept_choice(const struct tm_param *p, const struct draw *d, int 
 static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *why, size_t why_size)
 {
 	const struct tm_param *p = a->workload->params;
-	uint64_t round = 1, choice = 0, kept = kept_choice(p, d, try);
+	uint64_t choice = 0, kept = kept_choice(p, d, try);
+	struct turns turns = {.all = 1};
 	bool by_default = try == TRIES;
 	int rc = 0;
 
@@ -186,7 +221,7 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 				   why_size);
 		if (rc)
 			break;
-		at = in_turn(d, &p[i], i, count, &round);
+		at = in_turn(d, &p[i], i, count, &turns);
 		if (try >= SAME && choice++ != kept)
 			at = (size_t)(tm_next_random(&d->random) % count);
 		a->values[i] = values[at];

@@ -32,8 +32,10 @@ static void print_paths(FILE *f, const struct tm_stress_outcome *out)
 
 void tm_stress_note(struct tm_stress_path *p, const struct tm_verdict *v)
 {
-	if (v->unchecked[0])
-		snprintf(p->unchecked, sizeof(p->unchecked), "%s", v->unchecked);
+	if (!v->unchecked[0])
+		return;
+	snprintf(p->unchecked, sizeof(p->unchecked), "%s", v->unchecked);
+	p->impatient = false;
 }
 
 static void print_rest(FILE *f, const struct tm_stress_outcome *out)
@@ -43,7 +45,7 @@ static void print_rest(FILE *f, const struct tm_stress_outcome *out)
 
 		if (!p->checks && p->skip_why[0])
 			fprintf(f, "left out: %s: %s\n", p->workload->name,
-				p->unchecked[0] ? p->unchecked : p->skip_why);
+				p->unchecked[0] && !p->impatient ? p->unchecked : p->skip_why);
 		if (p->checks && p->unchecked[0])
 			fprintf(f, "not checked: %s: %s\n", p->workload->name, p->unchecked);
 		if (p->failed)

@@ -53,6 +53,15 @@ static const struct tm_param both[] = {
 	{.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = hows, .def = "a"},
 	{.name = NULL},
 };
+/* The second and the third as often as each other. */
+static const char *const letters[] = {"x", "y", NULL};
+static const struct tm_param three[] = {
+	{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = kinds, .def = "4k"},
+	{.name = "one", .unit = "", .kind = TM_PARAM_CHOICE, .choices = letters, .def = "x"},
+	{.name = "other", .unit = "", .kind = TM_PARAM_CHOICE, .choices = letters, .def = "x"},
+	{.name = NULL},
+};
+static const struct tm_workload triples = {.name = "triples", .params = three};
 static const struct tm_workload pairs = {.name = "pairs", .params = both};
 static const struct tm_workload setting = {.name = "setting", .params = settings};
 static const struct tm_workload path = {.name = "path", .params = params, .probe_cell = refuse_33};
@@ -207,6 +216,29 @@ static void pairs_take_turns(void **state)
 	tm_topo_free(t);
 }
 
+/* Of three parameters all that there is, in as many visits. */
+static void triples_take_turns(void **state)
+{
+	struct tm_topo *t = machine();
+	char why[256];
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		unsigned int seen = 0;
+
+		for (uint64_t visit = 0; visit < 12; visit++) {
+			struct tm_cell c;
+
+			assert_int_equal(draw(t, &triples, seed, visit, &c, why), 0);
+			seen |= 1u
+				<< (4 * c.args.values[0] + 2 * c.args.values[1] + c.args.values[2]);
+			tm_placement_free(&c.placement);
+		}
+		assert_int_equal(seen, (1u << 12) - 1);
+	}
+	tm_topo_free(t);
+}
+
 /* Whatever the seed: def, then the others, and later any. */
 static void the_machine_as_it_is_first(void **state)
 {
@@ -331,6 +363,7 @@ int main(void)
 		cmocka_unit_test(two_or_all_cpus_initiate),
 		cmocka_unit_test(kinds_take_turns),
 		cmocka_unit_test(pairs_take_turns),
+		cmocka_unit_test(triples_take_turns),
 		cmocka_unit_test(the_machine_as_it_is_first),
 		cmocka_unit_test(workloads_differ),
 		cmocka_unit_test(responders_sleep_first),
