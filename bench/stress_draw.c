@@ -235,17 +235,34 @@ static int draw_values(struct tm_cell_args *a, struct draw *d, int try, char *wh
 	return rc;
 }
 
+enum { STATES = 5 };
+
+/*
+ * Spin first, and twice: it is where a missing flush shows best. What sleeps comes last
+ * of the first five, since a window that is short is over when it is awake; or first,
+ * where the workload needs its CPU.
+ */
+static enum tm_state draw_state(const struct tm_workload *w, const struct draw *d)
+{
+	static const enum tm_state states[STATES] = {TM_STATE_SPIN, TM_STATE_SPIN, TM_STATE_TOUCH,
+						     TM_STATE_KERNEL, TM_STATE_IDLE};
+	enum { IDLE = STATES - 1, WHICH = TM_MAX_PARAMS };
+
+	if (w->second_thread)
+		return states[in_order(d, WHICH, STATES, IDLE, STATES, d->visit)];
+	if (d->visit < IDLE)
+		return states[in_order(d, WHICH, IDLE, 0, IDLE, d->visit)];
+	if (d->visit == IDLE)
+		return TM_STATE_IDLE;
+	return states[in_order(d, WHICH, STATES, 0, STATES, d->visit)];
+}
+
 static void draw_cpus(const struct tm_topo *topo, struct tm_cell *c, struct draw *d,
 		      struct tm_place_request *place)
 {
-	/* spin twice: it is where a missing flush shows best; and first, else idle */
-	static const enum tm_state states[] = {TM_STATE_SPIN, TM_STATE_SPIN, TM_STATE_TOUCH,
-					       TM_STATE_KERNEL, TM_STATE_IDLE};
-	enum { STATES = sizeof(states) / sizeof(states[0]) };
 	unsigned int found = tm_topo_cpus(topo), cpus = found ? found : 1, others = cpus - 1;
 	bool all = c->args.workload->all_initiate;
-	size_t first = c->args.workload->second_thread ? STATES - 1 : 0;
-	enum tm_state state = states[in_order(d, TM_MAX_PARAMS, STATES, first, STATES, d->visit)];
+	enum tm_state state = draw_state(c->args.workload, d);
 	uint64_t how = tm_next_random(&d->random) % 4;
 
 	/*

@@ -286,6 +286,7 @@ static void workloads_differ(void **state)
 		assert_true(c.args.responders == 1 || c.state == TM_STATE_IDLE);
 		assert_true(c.args.values[0] <= 64);
 		assert_true(visit || c.state == TM_STATE_SPIN);
+		assert_true(visit > 4 || (visit == 4) == (c.state == TM_STATE_IDLE));
 		tm_placement_free(&c.placement);
 		tm_placement_free(&other.placement);
 	}
