@@ -102,8 +102,10 @@ static bool share_a_factor(uint64_t a, uint64_t b)
 	return lcm(a, b) != a * b;
 }
 
-/* The parameters whose turns are known: how many values each has, and after how many visits it
- * is one further. */
+/*
+ * The parameters whose turns are known: how many values each has, and after how many
+ * visits it is one further.
+ */
 struct turns {
 	unsigned int count;
 	uint64_t n[TM_MAX_PARAMS], round[TM_MAX_PARAMS];
