@@ -10,9 +10,9 @@
 #include "stress.h"
 
 enum {
-	TRIES = 24,	   /* values drawn again that do not go together, */
+	TRIES = 54,	   /* values drawn again that do not go together, */
 	SAME = 6,	   /* at first with other numbers, */
-	KEPT = 12,	   /* then keeping one of the choices, and then another one */
+	KEPT = 30,	   /* then keeping one of the choices, and then another one */
 	USUAL_MAX = 64,	   /* a number is up to this three times in four, */
 	UNUSUAL_MAX = 512, /* and else up to this: what is large takes long, */
 	HUGE_MAX = 4,	   /* and huge pages are: three times in four */
@@ -61,17 +61,22 @@ static size_t in_order(const struct draw *d, uint64_t which, size_t n, size_t fi
 	return at;
 }
 
+/* How many a choice has; 1 where it is none. */
+static uint64_t values_of(const struct tm_param *p)
+{
+	uint64_t n = 0;
+
+	while (p->kind == TM_PARAM_CHOICE && p->choices[n])
+		n++;
+	return n ? n : 1;
+}
+
 uint64_t tm_stress_ways(const struct tm_workload *w)
 {
 	uint64_t ways = 1;
 
-	for (const struct tm_param *p = w->params; p && p->name; p++) {
-		uint64_t n = 0;
-
-		while (p->kind == TM_PARAM_CHOICE && p->choices[n])
-			n++;
-		ways *= n ? n : 1;
-	}
+	for (const struct tm_param *p = w->params; p && p->name; p++)
+		ways *= values_of(p);
 	return ways;
 }
 
@@ -190,14 +195,20 @@ static int draw_number(const struct tm_param *p, struct draw *d, bool huge, uint
 	return 0;
 }
 
-/* Where a try keeps but one of the choices, of those in turn: which. */
+/*
+ * Where a try keeps but one of the choices, of those in turn: which. One further with
+ * each visit, and once more with each round of the first, lest the one that is kept at
+ * a value's turn be always another one.
+ */
 static uint64_t kept_choice(const struct tm_param *p, const struct draw *d, int try)
 {
-	uint64_t choices = 0;
+	uint64_t choices = 0, round = 0;
 
-	for (; p && p->name; p++)
-		choices += p->kind == TM_PARAM_CHOICE;
-	return choices ? (d->visit + (try >= KEPT)) % choices : 0;
+	for (; p && p->name; p++) {
+		if (p->kind == TM_PARAM_CHOICE && !choices++)
+			round = values_of(p);
+	}
+	return choices ? (d->visit + d->visit / round + (try >= KEPT)) % choices : 0;
 }
 
 /*

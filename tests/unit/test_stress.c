@@ -70,6 +70,25 @@ static const struct tm_workload never = {
 	.name = "never", .params = params, .probe_cell = refuse_all};
 static const struct tm_workload itself = {
 	.name = "itself", .all_initiate = true, .self_checking = true};
+/* As mremap: the last kind goes with the first way only. */
+static const char *const four[] = {"4k", "4k-pmd", "thp", "hugetlb", NULL};
+static const char *const ways[] = {"move", "dontunmap", "grow", NULL};
+static const struct tm_param picky_params[] = {
+	{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = four, .def = "4k"},
+	{.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = ways, .def = "move"},
+	{.name = NULL},
+};
+
+static int refuse_together(const struct tm_cell_args *a, char *why, size_t why_size)
+{
+	if (a->values[0] != 3 || !a->values[1])
+		return 0;
+	snprintf(why, why_size, "hugetlb is only moved");
+	return -ENOTSUP;
+}
+
+static const struct tm_workload picky = {
+	.name = "picky", .params = picky_params, .probe_cell = refuse_together};
 const struct tm_workload *const tm_workloads[] = {&path, NULL};
 
 static struct tm_topo *machine(void)
@@ -239,6 +258,30 @@ static void triples_take_turns(void **state)
 	tm_topo_free(t);
 }
 
+/* What goes with few others is not passed over: of its turns, two in an order of all pairs bring it. */
+static void refused_ones_take_turns(void **state)
+{
+	struct tm_topo *t = machine();
+	char why[256];
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 50; seed++) {
+		for (uint64_t begin = 0; begin < 120; begin += 12) {
+			unsigned int seen = 0;
+
+			for (uint64_t visit = begin; visit < begin + 8; visit++) {
+				struct tm_cell c;
+
+				assert_int_equal(draw(t, &picky, seed, visit, &c, why), 0);
+				seen |= 1u << c.args.values[0];
+				tm_placement_free(&c.placement);
+			}
+			assert_int_equal(seen, 15);
+		}
+	}
+	tm_topo_free(t);
+}
+
 /* Whatever the seed: def, then the others, and later any. */
 static void the_machine_as_it_is_first(void **state)
 {
@@ -365,6 +408,7 @@ int main(void)
 		cmocka_unit_test(kinds_take_turns),
 		cmocka_unit_test(pairs_take_turns),
 		cmocka_unit_test(triples_take_turns),
+		cmocka_unit_test(refused_ones_take_turns),
 		cmocka_unit_test(the_machine_as_it_is_first),
 		cmocka_unit_test(workloads_differ),
 		cmocka_unit_test(responders_sleep_first),
