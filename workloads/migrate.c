@@ -41,6 +41,7 @@
 #include "witness.h"
 
 enum { PAGES, KIND, HOW };
+enum { AGAIN = 8 }; /* times that pages taken away meanwhile are fetched and migrated again */
 enum { HOW_MOVE_PAGES, HOW_MBIND, HOW_MIGRATE_PAGES };
 static const char *const hows[] = {"move_pages", "mbind", "migrate_pages", NULL};
 
@@ -147,28 +148,51 @@ static inline long migrate(const struct slot *s, uint64_t how)
 	return numa_migrate_pages(0, s->mask[s->on], s->mask[to]);
 }
 
-/* After a migration: each page must be on the other node. */
-static int arrive(struct tm_thread *t, struct slot *s, uint64_t how, long rc)
+/* How many pages are not on the node, and how many of them nowhere: *one is such a page's status. */
+static int ask(struct tm_thread *t, const struct slot *s, int node, size_t *stayed, size_t *absent,
+	       int *one)
 {
-	int to = s->node[!s->on][0], other = to;
-	size_t stayed = 0;
-
-	if (rc < 0)
-		return tm_fail(t, -errno, "%s to node %d", hows[how], to);
 	/* Without nodes it only asks. */
 	if (move_pages(0, s->count, s->address, NULL, s->status, 0))
 		return tm_fail(t, -errno, "asking where the pages are");
+	*stayed = *absent = 0;
 	for (size_t i = 0; i < s->count; i++) {
-		if (s->status[i] != to) {
-			other = s->status[i];
-			stayed++;
-		}
+		if (s->status[i] == node)
+			continue;
+		*one = s->status[i];
+		*absent += s->status[i] == -ENOENT;
+		++*stayed;
 	}
-	if (stayed)
-		return tm_fail(t, -EBUSY, "%s left %zu of %zu pages behind (%d, not node %d)",
-			       hows[how], stayed, s->count, other, to);
-	s->on = !s->on;
 	return 0;
+}
+
+/*
+ * After a migration: each page must be on the other node. One that the kernel took away
+ * meanwhile, to swap it out or to move it for reasons of its own, is fetched again, and
+ * all are migrated once more.
+ */
+static int arrive(struct tm_thread *t, struct slot *s, uint64_t how, long left)
+{
+	int to = s->node[!s->on][0], one = to, rc;
+	size_t stayed, absent;
+
+	for (unsigned int again = 0; left >= 0; again++) {
+		rc = ask(t, s, to, &stayed, &absent, &one);
+		if (rc)
+			return rc;
+		if (!stayed) {
+			s->on = !s->on;
+			return 0;
+		}
+		if (!absent || again == AGAIN)
+			return tm_fail(t, -EBUSY,
+				       "%s left %zu of %zu pages behind (%d, not node %d)",
+				       hows[how], stayed, s->count, one, to);
+		for (size_t i = 0; i < s->count; i++)
+			(void)*(volatile char *)s->address[i];
+		left = migrate(s, how);
+	}
+	return tm_fail(t, -errno, "%s to node %d", hows[how], to);
 }
 
 static int make_lists(struct tm_thread *t, struct slot *s)
