@@ -46,8 +46,9 @@ enum {
 	 * kernel makes one page: at that limit ksmd tries in vain, again and again.
 	 */
 	CONTENTS = 64,
-	MOST_ROUNDS = 8, /* each waits for ksmd */
-	WAIT_MS = 60000, /* ksmd may have others' gigabytes to go over */
+	MOST_ROUNDS = 8,   /* each waits for ksmd, */
+	MOST_SECONDS = 20, /* and after so many none begins */
+	WAIT_MS = 60000,   /* ksmd may have others' gigabytes to go over */
 	COUNT_MS = 2000,
 	COUNT_PAUSE_US = 200000, /* time to merge between two updates of a page */
 };
@@ -402,10 +403,17 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 {
 	struct pages *p = pages_of(t, state);
 	uint64_t rounds = v->rounds < MOST_ROUNDS ? v->rounds : MOST_ROUNDS;
-	int rc = merge_all(t, p);
+	struct timespec now;
+	time_t end;
+	int rc;
 
-	for (uint64_t i = 0; i < rounds && !rc; i++)
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	end = now.tv_sec + MOST_SECONDS;
+	rc = merge_all(t, p);
+	for (uint64_t i = 0; i < rounds && !rc && (!i || now.tv_sec < end); i++) {
 		rc = check_round(t, p, (unsigned int)(i % witness_count(t)), v);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	}
 	rc = rc ? rc : check_updates(t, p, v);
 	return rc ? tm_fail(t, rc, "checking merged pages") : 0;
 }
