@@ -42,7 +42,7 @@ enum {
 	SLOTS = 8, /* an initiator's */
 	SLOT_PAGES = 64,
 	REFILL_AFTER = SLOTS / 2, /* operations that a slot stays dead */
-	ZEROS = 2,		  /* times it is read and struck again before it is filled */
+	ZEROS = 4,		  /* times it is read and struck again before it is filled */
 	LOOKS = 2,		  /* a turn of the loop */
 	/* One operation in so many, powers of two: */
 	UNREAD = 8,   /* slots are filled without being read before */
@@ -53,7 +53,7 @@ enum {
 	SLEEP_NS = 50000,
 	/* Times are cut into windows of so many ticks (some ms); one in so many is calm. */
 	WINDOW_BITS = 24,
-	CALM = 16,
+	CALM = 32,
 };
 
 /* What a reader may see. The word is epoch << 16 | pages << 4 | phase. */
