@@ -32,7 +32,7 @@ enum {
  * At first everything is looked at, as often as there is time: who tries a patch
  * wants to know soon, and each visit of a workload draws but one kind of page.
  */
-#define OPENING_NS 15000000000ull
+#define OPENING_NS 15000000000ull /* or until each has been looked at once */
 #define OPENING_BOUT_NS 1000000ull
 #define OPENING_SELF_BOUT_NS 100000000ull
 #define BOUT_NS 300000000ull
@@ -206,13 +206,20 @@ static size_t next_checked(const struct stress *s)
 	return s->deck[least];
 }
 
+/* However slow the machine is, each has had a turn: who had none comes next. */
+static bool opening_is_over(const struct stress *s)
+{
+	if (s->out->bouts >= OPENING_VISITS * s->deck_count)
+		return true;
+	return now_ns(s) > OPENING_NS && s->out->paths[next_checked(s)].visits;
+}
+
 /* Whose turn it is: an index of out->paths. */
 static size_t next_path(struct stress *s)
 {
 	uint64_t share;
 
-	if (!s->opened &&
-	    (now_ns(s) > OPENING_NS || s->out->bouts >= OPENING_VISITS * s->deck_count)) {
+	if (!s->opened && opening_is_over(s)) {
 		/* What the opening took is none of the mixture. */
 		s->deck_ns = s->self_ns = 0;
 		s->opened = true;

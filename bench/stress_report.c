@@ -54,12 +54,30 @@ static void print_rest(FILE *f, const struct tm_stress_outcome *out)
 	}
 }
 
+/* Workloads that had no turn: nothing is known of them. */
+static void print_missed(FILE *f, const struct tm_stress_outcome *out)
+{
+	const char *before = "not reached in this time: ";
+
+	for (size_t i = 0; i < out->path_count; i++) {
+		const struct tm_stress_path *p = &out->paths[i];
+
+		if (p->bouts || p->skip_why[0])
+			continue;
+		fprintf(f, "%s%s", before, p->workload->name);
+		before = ", ";
+	}
+	if (before[0] == ',')
+		fputc('\n', f);
+}
+
 void tm_stress_print(FILE *f, const struct tm_stress_options *o,
 		     const struct tm_stress_outcome *out)
 {
 	print_paths(f, out);
 	fputc('\n', f);
 	print_rest(f, out);
+	print_missed(f, out);
 	if (out->no_trace[0] && !o->no_trace)
 		fprintf(f, "no trace: %s\n", out->no_trace);
 	fprintf(f, "seed %" PRIu64 ", %.1f s", o->seed, seconds(out->elapsed_ns));

@@ -72,6 +72,9 @@ exits 'again' 0 "$tlbmark" stress --quiet --replay "$tmp/verdict" --out "$tmp/ag
 is 'the same seed, time and workloads' "$(value "$tmp/verdict" '(v["seed"], v["duration_ns"], v["workloads"])')" \
 	"$(value "$tmp/again" '(v["seed"], v["duration_ns"], v["workloads"])')"
 
+exits 'no time for all' 0 stress --duration 100ms --seed 11
+said '... and says what had no turn' 'not reached in this time: '
+
 # --- where calls lie -----------------------------------------------------------------
 
 lie=$top_builddir/tests/lie.so
