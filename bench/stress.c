@@ -21,7 +21,8 @@ enum {
 	SELF_SHARE = 31,	/* so many, */
 	OPENING_SELF_SHARE = 2, /* and so many while the opening lasts: so long, */
 	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
-	BOUT_GRACE_MS = 120000, /* setup and a round that is slow */
+	BOUT_GRACE_MS = 120000, /* setup and a round that is slow; */
+	PATIENT_TIMES = 5,	/* where it waits for the kernel so many times that */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
 	WAYS_MOST = 8,		/* with more ways a workload's visits are no more, */
 	WAYS_LEAST = 3,		/* and of two the second one is not to be the last of all */
@@ -209,9 +210,11 @@ static size_t next_checked(const struct stress *s)
 /* However slow the machine is, each has had a turn: who had none comes next. */
 static bool opening_is_over(const struct stress *s)
 {
-	if (s->out->bouts >= OPENING_VISITS * s->deck_count)
+	if (!s->deck_count)
 		return true;
-	return now_ns(s) > OPENING_NS && s->out->paths[next_checked(s)].visits;
+	if (!s->out->paths[next_checked(s)].visits)
+		return false;
+	return now_ns(s) > OPENING_NS || s->out->bouts >= OPENING_VISITS * s->deck_count;
 }
 
 /* Whose turn it is: an index of out->paths. */
@@ -342,11 +345,14 @@ static int run_cell(struct stress *s, struct tm_stress_path *p, const struct tm_
 		    bool traced)
 {
 	const struct tm_run_context context = {.clock = &s->clock, .probe = s->probe};
+	const struct tm_workload *w = c->args.workload;
+	bool waits = w->patient || (w->patient_cell && w->patient_cell(&c->args));
 	uint64_t begin = now_ns(s);
 	int rc;
 
-	tm_trace_begin(s->trace, c->args.workload->name, traced);
-	rc = tm_run(c, &context, s->result, BOUT_GRACE_MS, &tm_cancel);
+	tm_trace_begin(s->trace, w->name, traced);
+	rc = tm_run(c, &context, s->result, waits ? PATIENT_TIMES * BOUT_GRACE_MS : BOUT_GRACE_MS,
+		    &tm_cancel);
 	if (!rc)
 		account(s, p, c, now_ns(s) - begin);
 	return rc;

@@ -197,8 +197,8 @@ static int draw_number(const struct tm_param *p, struct draw *d, bool huge, uint
 
 /*
  * Where a try keeps but one of the choices, of those in turn: which. One further with
- * each visit, and once more with each round of the first, lest the one that is kept at
- * a value's turn be always another one.
+ * each round of the first: a value has its turn once a round, always at the same visit
+ * of it, and is to be the one that is kept at some of them.
  */
 static uint64_t kept_choice(const struct tm_param *p, const struct draw *d, int try)
 {
@@ -208,7 +208,7 @@ static uint64_t kept_choice(const struct tm_param *p, const struct draw *d, int 
 		if (p->kind == TM_PARAM_CHOICE && !choices++)
 			round = values_of(p);
 	}
-	return choices ? (d->visit + d->visit / round + (try >= KEPT)) % choices : 0;
+	return choices ? (d->visit / round + (try >= KEPT)) % choices : 0;
 }
 
 /*

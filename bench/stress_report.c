@@ -55,10 +55,14 @@ static void print_rest(FILE *f, const struct tm_stress_outcome *out)
 }
 
 /* Workloads that had no turn: nothing is known of them. */
-static void print_missed(FILE *f, const struct tm_stress_outcome *out)
+static void print_missed(FILE *f, const struct tm_stress_options *o,
+			 const struct tm_stress_outcome *out)
 {
 	const char *before = "not reached in this time: ";
 
+	/* Stopped early, by what was seen or by somebody: there was no time to reach them. */
+	if (out->elapsed_ns < o->duration_ns)
+		return;
 	for (size_t i = 0; i < out->path_count; i++) {
 		const struct tm_stress_path *p = &out->paths[i];
 
@@ -77,7 +81,7 @@ void tm_stress_print(FILE *f, const struct tm_stress_options *o,
 	print_paths(f, out);
 	fputc('\n', f);
 	print_rest(f, out);
-	print_missed(f, out);
+	print_missed(f, o, out);
 	if (out->no_trace[0] && !o->no_trace)
 		fprintf(f, "no trace: %s\n", out->no_trace);
 	fprintf(f, "seed %" PRIu64 ", %.1f s", o->seed, seconds(out->elapsed_ns));

@@ -52,7 +52,7 @@ enum {
 	SLEEP = 2048, /* is followed by a nap: an idle CPU's TLB is lazy */
 	SLEEP_NS = 50000,
 	/* Times are cut into windows of so many ticks (some ms); one in so many is calm. */
-	WINDOW_BITS = 24,
+	WINDOW_BITS = 23,
 	CALM = 32,
 };
 

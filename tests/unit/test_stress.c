@@ -71,24 +71,29 @@ static const struct tm_workload never = {
 static const struct tm_workload itself = {
 	.name = "itself", .all_initiate = true, .self_checking = true};
 /* As mremap: the last kind goes with the first way only. */
-static const char *const four[] = {"4k", "4k-pmd", "thp", "hugetlb", NULL};
+static const char *const three_kinds[] = {"4k", "thp", "hugetlb", NULL};
+static const char *const four_kinds[] = {"4k", "4k-pmd", "thp", "hugetlb", NULL};
+static const char *const five_kinds[] = {"4k", "4k-pmd", "thp", "thp-part", "hugetlb", NULL};
 static const char *const ways[] = {"move", "dontunmap", "grow", NULL};
-static const struct tm_param picky_params[] = {
-	{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = four, .def = "4k"},
-	{.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = ways, .def = "move"},
-	{.name = NULL},
+static const struct tm_param picky_params[][3] = {
+	{{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = three_kinds, .def = "4k"},
+	 {.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = ways, .def = "move"}},
+	{{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = four_kinds, .def = "4k"},
+	 {.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = ways, .def = "move"}},
+	{{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = five_kinds, .def = "4k"},
+	 {.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = ways, .def = "move"}},
 };
 
 static int refuse_together(const struct tm_cell_args *a, char *why, size_t why_size)
 {
-	if (a->values[0] != 3 || !a->values[1])
+	const char *kind = a->workload->params[0].choices[a->values[0]];
+
+	if (strcmp(kind, "hugetlb") || !a->values[1])
 		return 0;
 	snprintf(why, why_size, "hugetlb is only moved");
 	return -ENOTSUP;
 }
 
-static const struct tm_workload picky = {
-	.name = "picky", .params = picky_params, .probe_cell = refuse_together};
 const struct tm_workload *const tm_workloads[] = {&path, NULL};
 
 static struct tm_topo *machine(void)
@@ -258,26 +263,38 @@ static void triples_take_turns(void **state)
 	tm_topo_free(t);
 }
 
-/* What goes with few others is not passed over: of its turns, two in an order of all pairs bring it. */
+/* In the first two rounds of an order of all pairs of n kinds and three ways there are all kinds. */
+static void all_kinds_in_two_rounds(const struct tm_topo *t, const struct tm_workload *w,
+				    unsigned int n, uint64_t seed)
+{
+	char why[256];
+
+	for (uint64_t begin = 0; begin < UINT64_C(10) * 3 * n; begin += UINT64_C(3) * n) {
+		unsigned int seen = 0;
+
+		for (uint64_t visit = begin; visit < begin + UINT64_C(2) * n; visit++) {
+			struct tm_cell c;
+
+			assert_int_equal(draw(t, w, seed, visit, &c, why), 0);
+			seen |= 1u << c.args.values[0];
+			tm_placement_free(&c.placement);
+		}
+		assert_int_equal(seen, (1u << n) - 1);
+	}
+}
+
+/* What goes with few others is not passed over. */
 static void refused_ones_take_turns(void **state)
 {
 	struct tm_topo *t = machine();
-	char why[256];
 
 	(void)state;
-	for (uint64_t seed = 0; seed < 50; seed++) {
-		for (uint64_t begin = 0; begin < 120; begin += 12) {
-			unsigned int seen = 0;
+	for (unsigned int i = 0; i < 3; i++) {
+		const struct tm_workload picky = {
+			.name = "picky", .params = picky_params[i], .probe_cell = refuse_together};
 
-			for (uint64_t visit = begin; visit < begin + 8; visit++) {
-				struct tm_cell c;
-
-				assert_int_equal(draw(t, &picky, seed, visit, &c, why), 0);
-				seen |= 1u << c.args.values[0];
-				tm_placement_free(&c.placement);
-			}
-			assert_int_equal(seen, 15);
-		}
+		for (uint64_t seed = 0; seed < 50; seed++)
+			all_kinds_in_two_rounds(t, &picky, 3 + i, seed);
 	}
 	tm_topo_free(t);
 }
