@@ -48,7 +48,7 @@ enum {
 	CONTENTS = 64,
 	MOST_ROUNDS = 8,   /* each waits for ksmd, */
 	MOST_SECONDS = 20, /* and after so many none begins */
-	WAIT_MS = 60000,   /* ksmd may have others' gigabytes to go over */
+	WAIT_MS = 60000,   /* without progress: ksmd may have others' gigabytes to go over */
 	COUNT_MS = 2000,
 	COUNT_PAUSE_US = 200000, /* time to merge between two updates of a page */
 };
@@ -166,7 +166,7 @@ static void sleep_ms(unsigned int ms)
 
 static int wait_for_ksmd(struct tm_thread *t, const struct pages *p, size_t first, size_t count)
 {
-	int merged = 0;
+	int merged = 0, most = 0;
 
 	for (int waited = 0; waited < WAIT_MS; waited += 2) {
 		merged = count_merged(p, first, count);
@@ -174,6 +174,10 @@ static int wait_for_ksmd(struct tm_thread *t, const struct pages *p, size_t firs
 			return tm_fail(t, merged, "reading /proc/self/pagemap");
 		if ((size_t)merged == count)
 			return 0;
+		/* Slow is not stuck. */
+		if (merged > most)
+			waited = 0;
+		most = merged > most ? merged : most;
 		sleep_ms(2);
 	}
 	return tm_fail(t, -ETIMEDOUT, "ksmd merged %d of %zu pages: is " KSM "run 1?", merged,

@@ -174,7 +174,7 @@ static int ask(struct tm_thread *t, const struct slot *s, int node, size_t *stay
 static int arrive(struct tm_thread *t, struct slot *s, uint64_t how, long left)
 {
 	int to = s->node[!s->on][0], one = to, rc;
-	size_t stayed, absent;
+	size_t stayed = 0, absent = 0;
 
 	for (unsigned int again = 0; left >= 0; again++) {
 		rc = ask(t, s, to, &stayed, &absent, &one);
