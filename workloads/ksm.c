@@ -178,6 +178,13 @@ static int wait_for_ksmd(struct tm_thread *t, const struct pages *p, size_t firs
 		if (merged > most)
 			waited = 0;
 		most = merged > most ? merged : most;
+		/*
+		 * In Linux 6.1 to 6.4 ksmd passes over what NUMA balancing has taken away
+		 * until somebody reads it (follow_page_pte() without FOLL_FORCE; 6.5:
+		 * FOLL_HONOR_NUMA_FAULT), and such a page at the root of its tree stops all.
+		 */
+		for (size_t i = first; i < first + count; i++)
+			(void)*first_word(p, i);
 		sleep_ms(2);
 	}
 	return tm_fail(t, -ETIMEDOUT, "ksmd merged %d of %zu pages: is " KSM "run 1?", merged,
