@@ -95,6 +95,8 @@ libtlbmark_cli_a_SOURCES = \
 	bench/stress_cpus.c \
 	bench/stress_draw.c \
 	bench/stress_report.c \
+	bench/stress_turns.c \
+	bench/stress_turns.h \
 	plots/data.c \
 	plots/figure.c \
 	plots/figure.h \

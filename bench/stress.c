@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* The stress run: its deck of workloads, its clock, its counts. See stress.h. */
+/* The stress run: its bouts, its clock, its counts. See stress.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,31 +14,16 @@
 #include "random.h"
 #include "signals.h"
 #include "stress.h"
+#include "stress_turns.h"
 #include "sysstate.h"
 
 enum {
 	WHY = 512,
-	SHARES = 32,		/* of the time: of them have self-checking workloads */
-	SELF_SHARE = 31,	/* so many, */
-	OPENING_SELF_SHARE = 2, /* and so many while the opening lasts: so long, */
-	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	BOUT_GRACE_MS = 120000, /* setup and a round that is slow; */
 	PATIENT_TIMES = 5,	/* where it waits for the kernel so many times that */
-	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
-	WAYS_MOST = 8,		/* with more ways a workload's visits are no more, */
-	WAYS_LEAST = 3,		/* and of two the second one is not to be the last of all */
-	NOTHING = 4,		/* that it checked nothing counts as so many */
+	NOTHING = 4,		/* that it checked nothing counts as so many failures */
 };
 #define PATIENT_NS 600000000000ull /* shorter, and workloads that wait are left out */
-/*
- * At first everything is looked at, as often as there is time: who tries a patch
- * wants to know soon, and each visit of a workload draws but one kind of page.
- */
-#define OPENING_NS 15000000000ull /* or until each has been looked at once */
-#define OPENING_BOUT_NS 1000000ull
-#define OPENING_SELF_BOUT_NS 100000000ull
-#define BOUT_NS 300000000ull
-#define SELF_BOUT_NS 1000000000ull
 
 struct stress {
 	const struct tm_stress_options *o;
@@ -52,12 +37,8 @@ struct stress {
 	struct tm_background *load;
 	struct tm_trace *trace; /* NULL: none */
 	bool emulated;		/* by QEMU: nothing is fast, and what patches code is risky */
-	size_t *deck; /* paths that are not self-checking, in the order of their first bouts */
-	size_t deck_count, self_next, self_count;
-	uint64_t *had_ns;	/* of each path: its time, divided by its weight */
-	unsigned int *in_a_row; /* failures, of each path; FAILURES_MAX: it is left out */
-	bool opened;		/* the opening is over */
-	uint64_t random, start_ns, end_ns, self_ns, deck_ns;
+	struct tm_stress_turns turns;
+	uint64_t random, start_ns, end_ns;
 	uint64_t shootdowns_before;
 	struct tm_stress_cpus cpus;
 	bool live;
@@ -118,10 +99,7 @@ static int choose_paths(struct stress *s)
 		n += wanted(s->o, *w);
 	s->out->paths = calloc(n + 1, sizeof(*s->out->paths));
 	s->out->told = calloc(TM_STRESS_VIOLATIONS, sizeof(*s->out->told));
-	s->deck = calloc(n + 1, sizeof(*s->deck));
-	s->had_ns = calloc(n + 1, sizeof(*s->had_ns));
-	s->in_a_row = calloc(n + 1, sizeof(*s->in_a_row));
-	if (!s->out->paths || !s->out->told || !s->deck || !s->had_ns || !s->in_a_row) {
+	if (!s->out->paths || !s->out->told || tm_stress_turns_open(&s->turns, s->out->paths, n)) {
 		tm_error("out of memory");
 		return TM_EXIT_CANNOT;
 	}
@@ -132,7 +110,6 @@ static int choose_paths(struct stress *s)
 			continue;
 		p->workload = *w;
 		s->out->path_count++;
-		s->in_a_row[p - s->out->paths] = FAILURES_MAX;
 		if (tm_workload_can_run(*w, p->skip_why, sizeof(p->skip_why)))
 			continue;
 		if ((*w)->patient && !s->patient) {
@@ -142,98 +119,18 @@ static int choose_paths(struct stress *s)
 		p->impatient = (*w)->patient_cell && !s->patient;
 		if (p->impatient)
 			snprintf(p->unchecked, sizeof(p->unchecked), "what %s", impatience);
-		s->in_a_row[p - s->out->paths] = 0;
-		if ((*w)->self_checking)
-			s->self_count++;
-		else
-			s->deck[s->deck_count++] = (size_t)(p - s->out->paths);
+		tm_stress_turns_add(&s->turns, (size_t)(p - s->out->paths));
 	}
-	if (s->deck_count + s->self_count)
+	if (tm_stress_turns_left(&s->turns))
 		return TM_EXIT_OK;
 	snprintf(s->why, sizeof(s->why), "nothing can run here: %s",
 		 s->out->path_count ? s->out->paths[0].skip_why : "no workload has an oracle");
 	return cannot(s);
 }
 
-/* Fisher-Yates. */
-static void shuffle(struct stress *s)
-{
-	for (size_t i = s->deck_count; i > 1; i--) {
-		size_t j = (size_t)(tm_next_random(&s->random) % i), card = s->deck[i - 1];
-
-		s->deck[i - 1] = s->deck[j];
-		s->deck[j] = card;
-	}
-}
-
-static size_t next_self(struct stress *s)
-{
-	for (;;) {
-		size_t i = s->self_next++ % s->out->path_count;
-
-		/* Not by skip_why: a single bout may have been skipped, too. */
-		if (s->out->paths[i].workload->self_checking && s->in_a_row[i] < FAILURES_MAX)
-			return i;
-	}
-}
-
 static uint64_t now_ns(const struct stress *s)
 {
 	return tm_monotonic_ns() - s->start_ns;
-}
-
-/*
- * What is missing in one of a workload's ways is seen after as many visits, at most, as
- * it has ways. That they all wait for it as shortly as can be, on the average, takes visits in
- * proportion to the ways, over the square root of a visit's time: so this is to be
- * the same for all.
- */
-static double share_had(const struct stress *s, size_t path)
-{
-	const struct tm_stress_path *p = &s->out->paths[path];
-	uint64_t ways = tm_stress_ways(p->workload);
-
-	ways = ways < WAYS_MOST ? ways : WAYS_MOST;
-	ways = ways > 1 && ways < WAYS_LEAST ? WAYS_LEAST : ways;
-	return (double)p->visits * (double)s->had_ns[path] / (double)(ways * ways);
-}
-
-static size_t next_checked(const struct stress *s)
-{
-	size_t least = 0;
-
-	for (size_t i = 1; i < s->deck_count; i++) {
-		if (share_had(s, s->deck[i]) < share_had(s, s->deck[least]))
-			least = i;
-	}
-	return s->deck[least];
-}
-
-/* However slow the machine is, each has had a turn: who had none comes next. */
-static bool opening_is_over(const struct stress *s)
-{
-	if (!s->deck_count)
-		return true;
-	if (!s->out->paths[next_checked(s)].visits)
-		return false;
-	return now_ns(s) > OPENING_NS || s->out->bouts >= OPENING_VISITS * s->deck_count;
-}
-
-/* Whose turn it is: an index of out->paths. */
-static size_t next_path(struct stress *s)
-{
-	uint64_t share;
-
-	if (!s->opened && opening_is_over(s)) {
-		/* What the opening took is none of the mixture. */
-		s->deck_ns = s->self_ns = 0;
-		s->opened = true;
-	}
-	share = s->opened ? SELF_SHARE : OPENING_SELF_SHARE;
-	if (!s->deck_count ||
-	    (s->self_count && s->self_ns * (SHARES - share) <= s->deck_ns * share))
-		return next_self(s);
-	return next_checked(s);
 }
 
 /* ---- bouts ---- */
@@ -282,7 +179,7 @@ static void account(struct stress *s, struct tm_stress_path *p, const struct tm_
 		    uint64_t spent_ns)
 {
 	const struct tm_result *r = s->result;
-	unsigned int *in_a_row = &s->in_a_row[p - s->out->paths];
+	unsigned int *in_a_row = &s->turns.in_a_row[p - s->out->paths];
 
 	p->bouts++;
 	p->busy_ns += spent_ns;
@@ -324,12 +221,9 @@ static void account(struct stress *s, struct tm_stress_path *p, const struct tm_
 
 static uint64_t length_of(const struct stress *s, const struct tm_workload *w)
 {
-	uint64_t left = s->end_ns > now_ns(s) ? s->end_ns - now_ns(s) : 1, wanted_ns;
+	uint64_t left = s->end_ns > now_ns(s) ? s->end_ns - now_ns(s) : 1;
+	uint64_t wanted_ns = tm_stress_turns_length(&s->turns, w);
 
-	if (w->self_checking)
-		wanted_ns = s->opened || !s->deck_count ? SELF_BOUT_NS : OPENING_SELF_BOUT_NS;
-	else
-		wanted_ns = s->opened ? BOUT_NS : OPENING_BOUT_NS;
 	return wanted_ns < left ? wanted_ns : left;
 }
 
@@ -342,7 +236,7 @@ static uint64_t length_of(const struct stress *s, const struct tm_workload *w)
  */
 static bool is_traced(const struct stress *s, const struct tm_workload *w)
 {
-	return !w->self_checking || s->emulated || (s->deck_count && !s->opened) ||
+	return !w->self_checking || s->emulated || tm_stress_turns_opening(&s->turns) ||
 	       s->out->violations;
 }
 
@@ -363,19 +257,11 @@ static int run_cell(struct stress *s, struct tm_stress_path *p, const struct tm_
 	return rc;
 }
 
-/* One that fails at once is a turn, too: or it would be next again, and given up in a moment. */
-static uint64_t turn_of(const struct stress *s, const struct tm_stress_path *p, uint64_t spent_ns)
-{
-	uint64_t least = s->opened ? BOUT_NS : OPENING_BOUT_NS;
-
-	return s->in_a_row[p - s->out->paths] && spent_ns < least ? least : spent_ns;
-}
-
 /* One bout. 0, or -EINTR. */
 static int bout(struct stress *s, struct tm_stress_path *p)
 {
 	const struct tm_workload *w = p->workload;
-	uint64_t begin = now_ns(s), turn;
+	uint64_t begin = now_ns(s);
 	char why[sizeof(p->skip_why)] = ""; /* also of values that were drawn again */
 	const void *mark = tm_sysstate_mark(s->state);
 	const struct tm_stress_source from = {
@@ -392,12 +278,12 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 	if (rc) {
 		snprintf(p->skip_why, sizeof(p->skip_why), "%s", why);
 		p->skipped++;
-		s->in_a_row[p - s->out->paths]++;
+		s->turns.in_a_row[p - s->out->paths]++;
 	} else {
 		bool traced = is_traced(s, w);
 
 		cell.duration_ns = length_of(s, w);
-		cell.one_round = !s->opened;
+		cell.one_round = !s->turns.opened;
 		rc = run_cell(s, p, &cell, traced);
 		/* The same once more, for the trace. */
 		if (!rc && s->trace && !traced && is_traced(s, w))
@@ -406,32 +292,8 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 	if (w->knobs_disturb)
 		tm_sysstate_restore_to(s->state, mark);
 	tm_placement_free(&cell.placement);
-	turn = turn_of(s, p, now_ns(s) - begin);
-	*(w->self_checking ? &s->self_ns : &s->deck_ns) += turn;
-	s->had_ns[p - s->out->paths] += turn;
+	tm_stress_turns_done(&s->turns, (size_t)(p - s->out->paths), now_ns(s) - begin);
 	return rc == -EINTR ? rc : 0;
-}
-
-/* What never works here is not tried for ever. */
-static void give_up(struct stress *s, size_t path)
-{
-	struct tm_stress_path *p = &s->out->paths[path];
-
-	if (s->in_a_row[path] < FAILURES_MAX)
-		return;
-	if (!p->skip_why[0])
-		snprintf(p->skip_why, sizeof(p->skip_why), "%.180s", p->fail_why);
-	if (p->workload->self_checking) {
-		s->self_count--;
-		return;
-	}
-	for (size_t i = 0; i < s->deck_count; i++) {
-		if (s->deck[i] != path)
-			continue;
-		memmove(&s->deck[i], &s->deck[i + 1], (s->deck_count - i - 1) * sizeof(*s->deck));
-		s->deck_count--;
-		return;
-	}
 }
 
 /* ---- what goes on around ---- */
@@ -577,14 +439,13 @@ static int go_on(struct stress *s)
 	s->random = s->o->seed;
 	s->live = !s->o->quiet && isatty(STDERR_FILENO);
 	s->out->have_shootdowns = !tm_interrupts_read("TLB", &s->shootdowns_before);
-	shuffle(s);
+	tm_stress_turns_shuffle(&s->turns, &s->random);
 	while (!rc && !tm_cancel && !(status = look_at_cpus(s)) && now_ns(s) < s->end_ns &&
-	       s->deck_count + s->self_count && !(s->o->until_violation && s->out->violations)) {
-		size_t path = next_path(s);
+	       tm_stress_turns_left(&s->turns) && !(s->o->until_violation && s->out->violations)) {
+		size_t path = tm_stress_turns_next(&s->turns, now_ns(s));
 
 		show(s, s->out->paths[path].workload);
 		rc = bout(s, &s->out->paths[path]);
-		give_up(s, path);
 		look_at_load(s);
 	}
 	clear_line(s);
@@ -623,9 +484,7 @@ int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *o
 	tm_probe_close(s.probe);
 	tm_topo_free(s.topo);
 	tm_sysstate_close(s.state);
-	free(s.deck);
-	free(s.had_ns);
-	free(s.in_a_row);
+	tm_stress_turns_free(&s.turns);
 	tm_signals_release();
 	return stuck && !status ? TM_EXIT_CANNOT : status;
 }

@@ -37,6 +37,7 @@ TM_PLAIN_TESTS = \
 	tests/unit/test_stats \
 	tests/unit/test_store \
 	tests/unit/test_stress \
+	tests/unit/test_stress_turns \
 	tests/unit/test_table \
 	tests/unit/test_trace
 # Those that start threads: under ThreadSanitizer too, and not under valgrind,
