@@ -11,7 +11,6 @@
 #include "cli.h"
 #include "hypervisor.h"
 #include "plan.h"
-#include "random.h"
 #include "signals.h"
 #include "stress.h"
 #include "stress_turns.h"
@@ -38,7 +37,7 @@ struct stress {
 	struct tm_trace *trace; /* NULL: none */
 	bool emulated;		/* by QEMU: nothing is fast, and what patches code is risky */
 	struct tm_stress_turns turns;
-	uint64_t random, start_ns, end_ns;
+	uint64_t start_ns, end_ns;
 	uint64_t shootdowns_before;
 	struct tm_stress_cpus cpus;
 	bool live;
@@ -283,7 +282,7 @@ static int bout(struct stress *s, struct tm_stress_path *p)
 		bool traced = is_traced(s, w);
 
 		cell.duration_ns = length_of(s, w);
-		cell.one_round = !s->turns.opened;
+		cell.one_round = tm_stress_turns_opening(&s->turns);
 		rc = run_cell(s, p, &cell, traced);
 		/* The same once more, for the trace. */
 		if (!rc && s->trace && !traced && is_traced(s, w))
@@ -432,14 +431,14 @@ static void start_trace(struct stress *s)
 
 static int go_on(struct stress *s)
 {
+	uint64_t random = s->o->seed;
 	int rc = 0, status = TM_EXIT_OK;
 
 	s->start_ns = tm_monotonic_ns();
 	s->end_ns = s->o->duration_ns;
-	s->random = s->o->seed;
 	s->live = !s->o->quiet && isatty(STDERR_FILENO);
 	s->out->have_shootdowns = !tm_interrupts_read("TLB", &s->shootdowns_before);
-	tm_stress_turns_shuffle(&s->turns, &s->random);
+	tm_stress_turns_shuffle(&s->turns, &random);
 	while (!rc && !tm_cancel && !(status = look_at_cpus(s)) && now_ns(s) < s->end_ns &&
 	       tm_stress_turns_left(&s->turns) && !(s->o->until_violation && s->out->violations)) {
 		size_t path = tm_stress_turns_next(&s->turns, now_ns(s));

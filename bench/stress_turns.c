@@ -77,7 +77,7 @@ bool tm_stress_turns_left(const struct tm_stress_turns *t)
 
 bool tm_stress_turns_opening(const struct tm_stress_turns *t)
 {
-	return t->deck_count && !t->opened;
+	return !t->opened;
 }
 
 static size_t next_self(struct tm_stress_turns *t)

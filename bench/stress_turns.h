@@ -40,7 +40,7 @@ bool tm_stress_turns_left(const struct tm_stress_turns *t);
 /* The next path; now_ns is since the beginning. */
 size_t tm_stress_turns_next(struct tm_stress_turns *t, uint64_t now_ns);
 
-/* Is it the opening still? Never where all check themselves. */
+/* Is it the opening still? No turn is one of it where all workloads check themselves. */
 bool tm_stress_turns_opening(const struct tm_stress_turns *t);
 
 /* How long a bout of the workload is to be measured, in ns. */

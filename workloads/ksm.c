@@ -175,9 +175,10 @@ static int wait_for_ksmd(struct tm_thread *t, const struct pages *p, size_t firs
 		if ((size_t)merged == count)
 			return 0;
 		/* Slow is not stuck. */
-		if (merged > most)
+		if (merged > most) {
+			most = merged;
 			waited = 0;
-		most = merged > most ? merged : most;
+		}
 		/*
 		 * In Linux 6.1 to 6.4 ksmd passes over what NUMA balancing has taken away
 		 * until somebody reads it (follow_page_pte() without FOLL_FORCE; 6.5:

@@ -43,7 +43,7 @@ static void begin(struct run *r, uint64_t extra_ns)
 	assert_true(tm_stress_turns_left(&r->turns));
 }
 
-static size_t turn(struct run *r)
+static void turn(struct run *r)
 {
 	size_t path = tm_stress_turns_next(&r->turns, r->now_ns);
 	uint64_t spent_ns =
@@ -57,7 +57,6 @@ static size_t turn(struct run *r)
 		r->turns.in_a_row[path]++;
 	}
 	tm_stress_turns_done(&r->turns, path, spent_ns);
-	return path;
 }
 
 static size_t had_a_turn(const struct run *r)
