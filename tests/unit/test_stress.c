@@ -75,17 +75,14 @@ static const char *const three_kinds[] = {"4k", "thp", "hugetlb", NULL};
 static const char *const four_kinds[] = {"4k", "4k-pmd", "thp", "hugetlb", NULL};
 static const char *const five_kinds[] = {"4k", "4k-pmd", "thp", "thp-part", "hugetlb", NULL};
 static const char *const ways[] = {"move", "dontunmap", "grow", NULL};
-#define PICKY(of)                                                                                  \
-	{                                                                                          \
-		{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = of, .def = "4k"}, \
-			{.name = "how",                                                            \
-			 .unit = "",                                                               \
-			 .kind = TM_PARAM_CHOICE,                                                  \
-			 .choices = ways,                                                          \
-			 .def = "move"},                                                           \
-	}
-static const struct tm_param picky_params[][3] = {PICKY(three_kinds), PICKY(four_kinds),
-						  PICKY(five_kinds)};
+static const struct tm_param picky_params[][3] = {
+	{{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = three_kinds, .def = "4k"},
+	 {.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = ways, .def = "move"}},
+	{{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = four_kinds, .def = "4k"},
+	 {.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = ways, .def = "move"}},
+	{{.name = "kind", .unit = "", .kind = TM_PARAM_CHOICE, .choices = five_kinds, .def = "4k"},
+	 {.name = "how", .unit = "", .kind = TM_PARAM_CHOICE, .choices = ways, .def = "move"}},
+};
 
 static int refuse_together(const struct tm_cell_args *a, char *why, size_t why_size)
 {
