@@ -18,20 +18,16 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <tlbmark/workload.h>
 
 #include "child.h"
+#include "ksmd.h"
 #include "pages.h"
 #include "witness.h"
-
-#define KSM "/sys/kernel/mm/ksm/"
 
 enum { PARAM_FROM };
 enum source { AFTER_FORK, ZERO, KSM_PAGE, THP, HUGETLB };
@@ -87,22 +83,10 @@ static uint64_t needed(enum source source)
 static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
 	enum source source = source_of(c);
+	int rc = source == KSM_PAGE ? ksmd_check(c, why, why_size) : 0;
 
-	if (source == KSM_PAGE && access(KSM "run", W_OK)) {
-		snprintf(why, why_size, KSM "run: %s: %s", strerror(errno),
-			 errno == ENOENT ? "this kernel has no KSM" : "run as root");
-		return -ENOTSUP;
-	}
-	if (source == KSM_PAGE && access("/proc/self/ksm_merging_pages", R_OK)) {
-		snprintf(why, why_size,
-			 "no /proc/self/ksm_merging_pages (Linux 5.19): cannot tell merged pages");
-		return -ENOTSUP;
-	}
-	if (source == KSM_PAGE && c->initiators > 1) {
-		snprintf(why, why_size, "ksmd's progress can be told for one initiator only");
-		return -ENOTSUP;
-	}
-	return pages_check(c, makes[source].kind, PAGES_ANON, needed(source), why, why_size);
+	return rc ? rc
+		  : pages_check(c, makes[source].kind, PAGES_ANON, needed(source), why, why_size);
 }
 
 /* For ksmd. */
@@ -115,15 +99,8 @@ static int knobs(const struct tm_cell_args *c, struct tm_sysstate *system)
 {
 	enum source source = source_of(c);
 
-	if (source == KSM_PAGE) {
-		/* Refused while its advisor is on, which then chooses a number itself. */
-		tm_knob(system, KSM "pages_to_scan", "4096");
-		tm_knob(system, KSM "sleep_millisecs", "20");
-		/* Since 6.7 it passes over what it could not merge a while ago. */
-		if (!access(KSM "smart_scan", F_OK))
-			tm_knob(system, KSM "smart_scan", "0");
-		return tm_knob(system, KSM "run", "1");
-	}
+	if (source == KSM_PAGE)
+		return ksmd_knobs(system, makes[source].pages);
 	return pages_knobs(c, makes[source].kind, PAGES_ANON, needed(source), system);
 }
 
@@ -165,7 +142,6 @@ static volatile uint64_t *last_word(const struct slot *s, unsigned int page)
 	return (uint64_t *)(page_at(s, page) + s->pages->page_bytes) - 1;
 }
 
-enum { KSMD_WAITS = 12000 }; /* a minute: it may have others' gigabytes to go over */
 enum { REQUEST_READ = 1, REQUEST_WRITE };
 
 /* The sharer: holds all pages, reads and writes its own copies when asked. */
@@ -184,56 +160,12 @@ static void child_main(struct tm_child *c, void *arg)
 	}
 }
 
-/*
- * How many of the pages are mapped elsewhere too, by /proc/self/pagemap: bit 63
- * is set where a page is there, bit 56 where nobody else maps it
- * (Documentation/admin-guide/mm/pagemap.rst). Not ksm_merging_pages: that still
- * counts pages that were copied, until ksmd comes by. -errno.
- */
-static int count_shared(const struct slot *s)
-{
-	const uint64_t present = UINT64_C(1) << 63, exclusive = UINT64_C(1) << 56;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	int shared = 0;
-
-	if (fd < 0)
-		return -errno;
-	for (unsigned int i = 0; i < s->count; i++) {
-		uintptr_t page = (uintptr_t)page_at(s, i) / s->pages->page_bytes;
-		uint64_t entry;
-
-		if (pread(fd, &entry, sizeof(entry), (off_t)(page * sizeof(entry))) !=
-		    (ssize_t)sizeof(entry)) {
-			close(fd);
-			return -EIO;
-		}
-		shared += (entry & present) && !(entry & exclusive);
-	}
-	close(fd);
-	return shared;
-}
-
 /* Untimed: ksmd takes two or three of its rounds. */
-static int wait_for_ksmd(struct tm_thread *t, struct slot *s)
+static int wait_for_ksmd(struct tm_thread *t, const struct slot *s)
 {
-	const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
-	int shared = 0;
-
 	if (madvise(page_at(s, 0), s->pages->bytes, MADV_MERGEABLE))
 		return tm_fail(t, -ENOTSUP, "madvise(MADV_MERGEABLE): %s", strerror(errno));
-	for (int waited = 0; waited < KSMD_WAITS; waited++) {
-		shared = count_shared(s);
-		if (shared < 0)
-			return tm_fail(t, shared, "reading /proc/self/pagemap");
-		if ((unsigned int)shared == s->count)
-			return 0;
-		/* What NUMA balancing took away stops ksmd in Linux 6.1 to 6.4: see ksm.c. */
-		for (unsigned int i = 0; i < s->count; i++)
-			(void)*(volatile char *)page_at(s, i);
-		nanosleep(&pause, NULL);
-	}
-	return tm_fail(t, -ETIMEDOUT, "ksmd merged %d of %u pages: is " KSM "run 1?", shared,
-		       s->count);
+	return ksmd_wait(t, page_at(s, 0), s->count);
 }
 
 /* Makes all pages shared again, with known content. */

@@ -19,22 +19,19 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <tlbmark/workload.h>
 
+#include "ksmd.h"
 #include "pages.h"
 #include "updates.h"
 #include "witness.h"
-
-#define KSM "/sys/kernel/mm/ksm/"
 
 enum { PAGES, HOW };
 enum { HOW_UNMERGE, HOW_MERGE };
@@ -48,7 +45,6 @@ enum {
 	CONTENTS = 64,
 	MOST_ROUNDS = 8,   /* each waits for ksmd, */
 	MOST_SECONDS = 20, /* and after so many none begins */
-	WAIT_MS = 60000,   /* without progress: ksmd may have others' gigabytes to go over */
 	COUNT_MS = 2000,
 	COUNT_PAUSE_US = 200000, /* time to merge between two updates of a page */
 };
@@ -78,36 +74,18 @@ static size_t area_pages(const struct tm_cell_args *c)
 
 static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 {
-	if (access(KSM "run", W_OK))
-		snprintf(why, why_size, KSM "run: %s: %s", strerror(errno),
-			 errno == ENOENT ? "this kernel has no KSM" : "run as root");
-	else if (access("/proc/self/pagemap", R_OK))
-		snprintf(why, why_size,
-			 "no /proc/self/pagemap (CONFIG_PROC_PAGE_MONITOR): cannot tell merged "
-			 "pages");
-	else if (c->initiators > 1)
-		snprintf(why, why_size, "ksmd's progress can be told for one initiator only");
-	else
-		return pages_check(c, PAGES_4K, PAGES_ANON, 2 * AREA_PAGES, why, why_size);
-	return -ENOTSUP;
+	int rc = ksmd_check(c, why, why_size);
+
+	return rc ? rc : pages_check(c, PAGES_4K, PAGES_ANON, 2 * AREA_PAGES, why, why_size);
 }
 
 static int knobs(const struct tm_cell_args *c, struct tm_sysstate *system)
 {
 	(void)c;
-	/*
-	 * The whole area twice, then a rest: it would take responders' CPUs.
-	 * Refused while its advisor is on, which then chooses a number itself.
-	 */
-	tm_knob(system, KSM "pages_to_scan", "2048");
-	tm_knob(system, KSM "sleep_millisecs", "20");
-	/* Since 6.7 it passes over what it could not merge a while ago. */
-	if (!access(KSM "smart_scan", F_OK))
-		tm_knob(system, KSM "smart_scan", "0");
-	return tm_knob(system, KSM "run", "1");
+	return ksmd_knobs(system, AREA_PAGES);
 }
 
-/* ---- merged or not ---- */
+/* ---- equal pages ---- */
 
 /* Neighbours differ, so that mixing them would show. */
 static uint64_t content(size_t page)
@@ -133,63 +111,11 @@ static void fill(const struct pages *p, size_t first, size_t count)
 	}
 }
 
-/*
- * How many of the pages are mapped elsewhere too: in /proc/self/pagemap bit 63
- * is set where a page is there, bit 56 where nobody else maps it
- * (Documentation/admin-guide/mm/pagemap.rst). -errno.
- */
-static int count_merged(const struct pages *p, size_t first, size_t count)
-{
-	const uint64_t present = UINT64_C(1) << 63, exclusive = UINT64_C(1) << 56;
-	uintptr_t page = (uintptr_t)p->at / p->page_bytes + first;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), merged = 0;
-	uint64_t entry[AREA_PAGES];
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = pread(fd, entry, count * sizeof(entry[0]), (off_t)(page * sizeof(entry[0])));
-	close(fd);
-	if (n != (ssize_t)(count * sizeof(entry[0])))
-		return -EIO;
-	for (size_t i = 0; i < count; i++)
-		merged += (entry[i] & present) && !(entry[i] & exclusive);
-	return merged;
-}
-
 static void sleep_ms(unsigned int ms)
 {
 	const struct timespec pause = {.tv_nsec = ms * 1000000L};
 
 	nanosleep(&pause, NULL);
-}
-
-static int wait_for_ksmd(struct tm_thread *t, const struct pages *p, size_t first, size_t count)
-{
-	int merged = 0, most = 0;
-
-	for (int waited = 0; waited < WAIT_MS; waited += 2) {
-		merged = count_merged(p, first, count);
-		if (merged < 0)
-			return tm_fail(t, merged, "reading /proc/self/pagemap");
-		if ((size_t)merged == count)
-			return 0;
-		/* Slow is not stuck. */
-		if (merged > most) {
-			most = merged;
-			waited = 0;
-		}
-		/*
-		 * In Linux 6.1 to 6.4 ksmd passes over what NUMA balancing has taken away
-		 * until somebody reads it (follow_page_pte() without FOLL_FORCE; 6.5:
-		 * FOLL_HONOR_NUMA_FAULT), and such a page at the root of its tree stops all.
-		 */
-		for (size_t i = first; i < first + count; i++)
-			(void)*first_word(p, i);
-		sleep_ms(2);
-	}
-	return tm_fail(t, -ETIMEDOUT, "ksmd merged %d of %zu pages: is " KSM "run 1?", merged,
-		       count);
 }
 
 static int advise(struct tm_thread *t, const struct pages *p, int advice, const char *name)
@@ -206,7 +132,7 @@ static int merge_all(struct tm_thread *t, struct pages *p)
 
 	p->spot = 0;
 	fill(p, 0, p->bytes / p->page_bytes);
-	return rc ? rc : wait_for_ksmd(t, p, 0, p->bytes / p->page_bytes);
+	return rc ? rc : ksmd_wait(t, p->at, p->bytes / p->page_bytes);
 }
 
 static int prepare(struct tm_thread *t, void *state)
@@ -262,7 +188,7 @@ static int operate_merge(struct tm_thread *t, struct pages *p)
 		fill(p, 0, count);
 		pages_publish(t, p->at, count * p->page_bytes, p->page_bytes);
 		tm_begin(t);
-		rc = wait_for_ksmd(t, p, 0, count);
+		rc = ksmd_wait(t, p->at, count);
 		tm_end(t, (uint32_t)count);
 		if (rc)
 			return rc;
@@ -338,12 +264,12 @@ static int merge_watched(struct tm_thread *t, struct pages *p, unsigned int resp
 	int rc;
 
 	if (!t->cell->responders)
-		return wait_for_ksmd(t, p, 0, CONTENTS);
+		return ksmd_wait(t, p->at, CONTENTS);
 	r.cpu = tm_responder_cpu(t, responder % t->cell->responders);
 	rc = -pthread_create(&r.thread, NULL, read_always, &r);
 	if (rc)
 		return tm_fail(t, rc, "starting a thread that reads");
-	rc = wait_for_ksmd(t, p, 0, CONTENTS);
+	rc = ksmd_wait(t, p->at, CONTENTS);
 	atomic_store(&r.stop, true);
 	pthread_join(r.thread, NULL);
 	if (rc)
@@ -386,7 +312,7 @@ static int check_round(struct tm_thread *t, struct pages *p, unsigned int writer
 	/* Apart without a write: the same content. */
 	if (!rc) {
 		fill(p, 0, CONTENTS);
-		rc = wait_for_ksmd(t, p, 0, CONTENTS);
+		rc = ksmd_wait(t, p->at, CONTENTS);
 	}
 	rc = rc ? rc : advise(t, p, MADV_UNMERGEABLE, "MADV_UNMERGEABLE");
 	for (size_t i = 0; i < CONTENTS && !rc; i++)

@@ -68,6 +68,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/iommu_counter.c \
 	workloads/kmod.c \
 	workloads/kmod.h \
+	workloads/ksmd.c \
+	workloads/ksmd.h \
 	workloads/memory_group.c \
 	workloads/memory_group.h \
 	workloads/notified.c \

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "ksmd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KSM "/sys/kernel/mm/ksm/"
+
+enum {
+	PAUSE_MS = 2,
+	STUCK_MS = 60000, /* ksmd may have others' gigabytes to go over */
+	TOUCH_MS = 100,	  /* several of ksmd's rounds without a page */
+	ENTRIES = 512,
+};
+
+int ksmd_check(const struct tm_cell_args *c, char *why, size_t why_size)
+{
+	if (access(KSM "run", W_OK))
+		snprintf(why, why_size, KSM "run: %s: %s", strerror(errno),
+			 errno == ENOENT ? "this kernel has no KSM" : "run as root");
+	else if (access("/proc/self/pagemap", R_OK))
+		snprintf(why, why_size,
+			 "no /proc/self/pagemap (CONFIG_PROC_PAGE_MONITOR): cannot tell merged "
+			 "pages");
+	else if (c->initiators > 1)
+		snprintf(why, why_size, "ksmd's progress can be told for one initiator only");
+	else
+		return 0;
+	return -ENOTSUP;
+}
+
+int ksmd_knobs(struct tm_sysstate *system, size_t pages)
+{
+	char twice[24];
+
+	snprintf(twice, sizeof(twice), "%zu", 2 * pages);
+	/* Refused while its advisor is on, which then chooses a number itself. */
+	tm_knob(system, KSM "pages_to_scan", twice);
+	/* A rest: it would take responders' CPUs. */
+	tm_knob(system, KSM "sleep_millisecs", "20");
+	/* Since 6.7 it passes over what it could not merge a while ago. */
+	if (!access(KSM "smart_scan", F_OK))
+		tm_knob(system, KSM "smart_scan", "0");
+	return tm_knob(system, KSM "run", "1");
+}
+
+/*
+ * How many of the pages are mapped elsewhere too: in /proc/self/pagemap bit 63
+ * is set where a page is there, bit 56 where nobody else maps it
+ * (Documentation/admin-guide/mm/pagemap.rst). Not ksm_merging_pages: that still
+ * counts pages that were copied, until ksmd comes by. -errno.
+ */
+static int count_merged(uintptr_t first_page, size_t count)
+{
+	const uint64_t present = UINT64_C(1) << 63, exclusive = UINT64_C(1) << 56;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), merged = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (count) {
+		uint64_t entry[ENTRIES];
+		size_t n = count < ENTRIES ? count : ENTRIES;
+
+		if (pread(fd, entry, n * sizeof(entry[0]),
+			  (off_t)(first_page * sizeof(entry[0]))) !=
+		    (ssize_t)(n * sizeof(entry[0]))) {
+			close(fd);
+			return -EIO;
+		}
+		for (size_t i = 0; i < n; i++)
+			merged += (entry[i] & present) && !(entry[i] & exclusive);
+		first_page += n;
+		count -= n;
+	}
+	close(fd);
+	return merged;
+}
+
+/*
+ * In Linux 6.1 to 6.4 ksmd passes over what NUMA balancing has taken away until
+ * somebody reads it (follow_page_pte() without FOLL_FORCE; 6.5:
+ * FOLL_HONOR_NUMA_FAULT), and such a page at the root of its tree stops all.
+ */
+static void touch(const char *at, size_t count, size_t page_bytes)
+{
+	for (size_t i = 0; i < count; i++)
+		(void)*(const volatile char *)(at + i * page_bytes);
+}
+
+int ksmd_wait(struct tm_thread *t, const void *at, size_t count)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+	int merged = 0, most = 0;
+
+	for (int waited = 0; waited < STUCK_MS; waited += PAUSE_MS) {
+		merged = count_merged((uintptr_t)at / t->page_bytes, count);
+		if (merged < 0)
+			return tm_fail(t, merged, "reading /proc/self/pagemap");
+		if ((size_t)merged == count)
+			return 0;
+		/* Slow is not stuck. */
+		if (merged > most) {
+			most = merged;
+			waited = 0;
+		}
+		if (waited % TOUCH_MS == TOUCH_MS - PAUSE_MS)
+			touch(at, count, t->page_bytes);
+		nanosleep(&pause, NULL);
+	}
+	return tm_fail(t, -ETIMEDOUT, "ksmd merged %d of %zu pages: is " KSM "run 1?", merged,
+		       count);
+}

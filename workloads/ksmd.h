@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * For workloads whose pages ksmd is to merge (Documentation/admin-guide/mm/ksm.rst).
+ * One initiator only: ksmd goes over everybody's pages in turn.
+ */
+#ifndef TLBMARK_KSMD_H
+#define TLBMARK_KSMD_H
+
+#include <stddef.h>
+
+#include <tlbmark/workload.h>
+
+/* 0, or -ENOTSUP and in `why` what keeps ksmd from merging pages of this cell. */
+int ksmd_check(const struct tm_cell_args *c, char *why, size_t why_size);
+
+/* Has ksmd run, and go over `pages` of them twice each 20 ms. For knobs(). */
+int ksmd_knobs(struct tm_sysstate *system, size_t pages);
+
+/*
+ * Waits until ksmd has merged each of the `count` pages from `at` on, which are
+ * there, MADV_MERGEABLE, and equal to others. They may be read meanwhile, not
+ * written. 0, or as tm_fail(): -ETIMEDOUT after a minute without progress.
+ */
+int ksmd_wait(struct tm_thread *t, const void *at, size_t count);
+
+#endif
