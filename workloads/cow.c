@@ -100,7 +100,7 @@ static int knobs(const struct tm_cell_args *c, struct tm_sysstate *system)
 	enum source source = source_of(c);
 
 	if (source == KSM_PAGE)
-		return ksmd_knobs(system, makes[source].pages);
+		return ksmd_knobs(system, 4 * makes[source].pages);
 	return pages_knobs(c, makes[source].kind, PAGES_ANON, needed(source), system);
 }
 

@@ -82,7 +82,8 @@ static int probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
 static int knobs(const struct tm_cell_args *c, struct tm_sysstate *system)
 {
 	(void)c;
-	return ksmd_knobs(system, AREA_PAGES);
+	/* The whole area twice: equal pages are found the second time. */
+	return ksmd_knobs(system, 2 * AREA_PAGES);
 }
 
 /* ---- equal pages ---- */

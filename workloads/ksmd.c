@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +14,6 @@
 enum {
 	PAUSE_MS = 2,
 	STUCK_MS = 60000, /* ksmd may have others' gigabytes to go over */
-	TOUCH_MS = 100,	  /* several of ksmd's rounds without a page */
 	ENTRIES = 512,
 };
 
@@ -37,11 +35,11 @@ int ksmd_check(const struct tm_cell_args *c, char *why, size_t why_size)
 
 int ksmd_knobs(struct tm_sysstate *system, size_t pages)
 {
-	char twice[24];
+	char each[24];
 
-	snprintf(twice, sizeof(twice), "%zu", 2 * pages);
+	snprintf(each, sizeof(each), "%zu", pages);
 	/* Refused while its advisor is on, which then chooses a number itself. */
-	tm_knob(system, KSM "pages_to_scan", twice);
+	tm_knob(system, KSM "pages_to_scan", each);
 	/* A rest: it would take responders' CPUs. */
 	tm_knob(system, KSM "sleep_millisecs", "20");
 	/* Since 6.7 it passes over what it could not merge a while ago. */
@@ -86,6 +84,7 @@ static int count_merged(uintptr_t first_page, size_t count)
  * In Linux 6.1 to 6.4 ksmd passes over what NUMA balancing has taken away until
  * somebody reads it (follow_page_pte() without FOLL_FORCE; 6.5:
  * FOLL_HONOR_NUMA_FAULT), and such a page at the root of its tree stops all.
+ * It also keeps translations here that ksmd must flush.
  */
 static void touch(const char *at, size_t count, size_t page_bytes)
 {
@@ -109,8 +108,7 @@ int ksmd_wait(struct tm_thread *t, const void *at, size_t count)
 			most = merged;
 			waited = 0;
 		}
-		if (waited % TOUCH_MS == TOUCH_MS - PAUSE_MS)
-			touch(at, count, t->page_bytes);
+		touch(at, count, t->page_bytes);
 		nanosleep(&pause, NULL);
 	}
 	return tm_fail(t, -ETIMEDOUT, "ksmd merged %d of %zu pages: is " KSM "run 1?", merged,

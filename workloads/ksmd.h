@@ -13,13 +13,16 @@
 /* 0, or -ENOTSUP and in `why` what keeps ksmd from merging pages of this cell. */
 int ksmd_check(const struct tm_cell_args *c, char *why, size_t why_size);
 
-/* Has ksmd run, and go over `pages` of them twice each 20 ms. For knobs(). */
+/*
+ * For knobs(): has ksmd run, go over `pages` pages, of all that are mergeable, and
+ * then rest for 20 ms.
+ */
 int ksmd_knobs(struct tm_sysstate *system, size_t pages);
 
 /*
  * Waits until ksmd has merged each of the `count` pages from `at` on, which are
- * there, MADV_MERGEABLE, and equal to others. They may be read meanwhile, not
- * written. 0, or as tm_fail(): -ETIMEDOUT after a minute without progress.
+ * there, MADV_MERGEABLE, and equal to others. Reads them each 2 ms; nobody
+ * may write to them meanwhile. 0, or as tm_fail(): -ETIMEDOUT after a minute without progress.
  */
 int ksmd_wait(struct tm_thread *t, const void *at, size_t count);
 
