@@ -165,7 +165,7 @@ static int wait_for_ksmd(struct tm_thread *t, const struct slot *s)
 {
 	if (madvise(page_at(s, 0), s->pages->bytes, MADV_MERGEABLE))
 		return tm_fail(t, -ENOTSUP, "madvise(MADV_MERGEABLE): %s", strerror(errno));
-	return ksmd_wait(t, page_at(s, 0), s->count);
+	return ksmd_wait(t, page_at(s, 0), s->count, 0);
 }
 
 /* Makes all pages shared again, with known content. */

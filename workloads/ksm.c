@@ -20,7 +20,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,9 +27,9 @@
 
 #include <tlbmark/workload.h>
 
+#include "child.h"
 #include "ksmd.h"
 #include "pages.h"
-#include "updates.h"
 #include "witness.h"
 
 enum { PAGES, HOW };
@@ -45,8 +44,8 @@ enum {
 	CONTENTS = 64,
 	MOST_ROUNDS = 8,   /* each waits for ksmd, */
 	MOST_SECONDS = 20, /* and after so many none begins */
-	COUNT_MS = 2000,
-	COUNT_PAUSE_US = 200000, /* time to merge between two updates of a page */
+	STORES_MS = 1000,  /* a writer beside ksmd, */
+	LOOKS = 256,	   /* and how often it looks at what it wrote */
 };
 
 static const char *const hows[] = {"unmerge", "merge", NULL};
@@ -133,7 +132,7 @@ static int merge_all(struct tm_thread *t, struct pages *p)
 
 	p->spot = 0;
 	fill(p, 0, p->bytes / p->page_bytes);
-	return rc ? rc : ksmd_wait(t, p->at, p->bytes / p->page_bytes);
+	return rc ? rc : ksmd_wait(t, p->at, p->bytes / p->page_bytes, 0);
 }
 
 static int prepare(struct tm_thread *t, void *state)
@@ -189,7 +188,7 @@ static int operate_merge(struct tm_thread *t, struct pages *p)
 		fill(p, 0, count);
 		pages_publish(t, p->at, count * p->page_bytes, p->page_bytes);
 		tm_begin(t);
-		rc = ksmd_wait(t, p->at, count);
+		rc = ksmd_wait(t, p->at, count, 0);
 		tm_end(t, (uint32_t)count);
 		if (rc)
 			return rc;
@@ -219,69 +218,118 @@ static int check_page(struct tm_thread *t, const struct pages *p, size_t page, u
 		  : witness_all_read(t, last_word(p, page), content(page), "in the page's rest", v);
 }
 
-/* A thread on other CPUs that never stops to read the pages that are to be merged. */
+/*
+ * A thread on other CPUs that never stops to read the pages that are to be merged,
+ * and so has a translation again right after ksmd has made a page read-only.
+ */
 struct reader {
 	pthread_t thread;
 	const struct pages *pages;
-	unsigned int cpu;
+	unsigned int not_here;
 	_Atomic bool stop;
+	_Atomic uint64_t passes;
+	uint64_t wrong[CONTENTS]; /* the last one, exclusive-or what it should be */
 };
 
 static void *read_always(void *argument)
 {
 	struct reader *r = argument;
-	cpu_set_t here;
 
-	CPU_ZERO(&here);
-	CPU_SET(r->cpu, &here);
-	sched_setaffinity(0, sizeof(here), &here);
+	tm_roam((int)r->not_here);
 	while (!atomic_load_explicit(&r->stop, memory_order_relaxed)) {
-		for (size_t i = 0; i < CONTENTS; i++)
-			(void)*first_word(r->pages, i);
+		for (size_t i = 0; i < CONTENTS; i++) {
+			uint64_t value = *first_word(r->pages, i) ^ content(i);
+
+			if (value)
+				r->wrong[i] = value;
+		}
+		atomic_fetch_add(&r->passes, 1);
 	}
 	return NULL;
 }
 
-/* What ksmd has freed becomes another's, with other content. NULL: there is no memory. */
-static char *take_frames(size_t bytes)
+/* It has begun anew, and gone over all, since this was called. */
+static void await_passes(struct reader *r)
 {
-	char *other = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	uint64_t end = atomic_load(&r->passes) + 2;
 
-	return other == MAP_FAILED ? NULL : memset(other, 0xff, bytes);
+	while (atomic_load(&r->passes) < end)
+		sleep_ms(1);
 }
 
 /*
- * Waits for ksmd beside a responder's CPU that looks at the pages all the time,
- * and so has translations which ksmd took away. They lead to freed pages, with
- * the same content until somebody else has them.
+ * A child that shares the pages as they were before they were merged, and so
+ * has them for itself once they are: what it then writes is seen by whoever
+ * still has a translation that ksmd took away. (A page that is only freed
+ * keeps its content until somebody has the luck to be given it.)
  */
-static int merge_watched(struct tm_thread *t, struct pages *p, unsigned int responder,
-			 struct tm_verdict *v)
+static void write_to_old(struct tm_child *c, void *argument)
 {
-	size_t taken_bytes = AREA_PAGES * p->page_bytes;
-	struct reader r = {.pages = p};
-	char *taken;
-	int rc;
+	const struct pages *p = argument;
 
-	if (!t->cell->responders)
-		return ksmd_wait(t, p->at, CONTENTS);
-	r.cpu = tm_responder_cpu(t, responder % t->cell->responders);
-	rc = -pthread_create(&r.thread, NULL, read_always, &r);
+	for (;;) {
+		tm_child_next(c);
+		for (size_t i = 0; i < CONTENTS; i++)
+			*first_word(p, i) = ~content(i);
+		tm_child_answer(c, 0);
+	}
+}
+
+/* Not mergeable there: ksmd would merge them as well. */
+static int start_child(struct tm_thread *t, struct pages *p, struct tm_child *c)
+{
+	static const int before[] = {MADV_UNMERGEABLE, MADV_DOFORK},
+			 after[] = {MADV_DONTFORK, MADV_MERGEABLE};
+	size_t bytes = CONTENTS * p->page_bytes;
+	int rc = 0;
+
+	for (size_t i = 0; i < 2 && !rc; i++)
+		rc = madvise(p->at, bytes, before[i]) ? -errno : 0;
+	rc = rc ? rc : tm_child_start(c, write_to_old, p);
+	for (size_t i = 0; i < 2 && !rc; i++)
+		rc = madvise(p->at, bytes, after[i]) ? -errno : 0;
+	return rc ? tm_child_failed(t, c, rc, "forking a process that keeps the pages") : 0;
+}
+
+/* The reader stops once it has looked at what the child wrote. */
+static int merge_beside_reader(struct tm_thread *t, struct pages *p, struct tm_child *child,
+			       struct reader *r)
+{
+	int rc = -pthread_create(&r->thread, NULL, read_always, r);
+
 	if (rc)
 		return tm_fail(t, rc, "starting a thread that reads");
-	rc = ksmd_wait(t, p->at, CONTENTS);
-	atomic_store(&r.stop, true);
-	pthread_join(r.thread, NULL);
+	rc = ksmd_wait(t, p->at, CONTENTS, CONTENTS);
+	if (!rc) {
+		rc = tm_child_ask(child, 0);
+		if (rc)
+			tm_child_failed(t, child, rc, "writing to the pages of before");
+		else
+			await_passes(r);
+	}
+	atomic_store(&r->stop, true);
+	pthread_join(r->thread, NULL);
+	return rc;
+}
+
+static int merge_watched(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
+{
+	struct reader r = {.pages = p, .not_here = t->cpu};
+	struct tm_child child = {0};
+	int rc = tm_child_open(&child);
+
 	if (rc)
-		return rc;
-	taken = take_frames(taken_bytes);
-	if (!taken)
-		return tm_fail(t, -ENOMEM, "taking the freed frames");
-	for (size_t i = 0; i < CONTENTS && !rc; i++)
+		return tm_fail(t, rc, "a page shared with a child");
+	rc = start_child(t, p, &child);
+	rc = rc ? rc : merge_beside_reader(t, p, &child, &r);
+	for (size_t i = 0; i < CONTENTS && !rc; i++) {
+		tm_check(v, !r.wrong[i],
+			 "one that reads always saw %#llx in a merged page, not %#llx",
+			 (unsigned long long)(r.wrong[i] ^ content(i)),
+			 (unsigned long long)content(i));
 		rc = witness_all_read(t, first_word(p, i), content(i), "after it was merged", v);
-	/* Only now: this flushes as well. */
-	munmap(taken, taken_bytes);
+	}
+	tm_child_close(&child);
 	return rc;
 }
 
@@ -305,7 +353,7 @@ static int check_round(struct tm_thread *t, struct pages *p, unsigned int writer
 	}
 	for (size_t i = 0; i < CONTENTS && !rc; i++)
 		rc = witness_store(t, writer, first_word(p, i), content(i));
-	rc = rc ? rc : merge_watched(t, p, writer, v);
+	rc = rc ? rc : merge_watched(t, p, v);
 	for (size_t i = 0; i < CONTENTS && !rc; i++)
 		rc = witness_store(t, writer, first_word(p, i), value - i);
 	for (size_t i = 0; i < CONTENTS && !rc; i++)
@@ -313,7 +361,7 @@ static int check_round(struct tm_thread *t, struct pages *p, unsigned int writer
 	/* Apart without a write: the same content. */
 	if (!rc) {
 		fill(p, 0, CONTENTS);
-		rc = ksmd_wait(t, p->at, CONTENTS);
+		rc = ksmd_wait(t, p->at, CONTENTS, 0);
 	}
 	rc = rc ? rc : advise(t, p, MADV_UNMERGEABLE, "MADV_UNMERGEABLE");
 	for (size_t i = 0; i < CONTENTS && !rc; i++)
@@ -321,21 +369,61 @@ static int check_round(struct tm_thread *t, struct pages *p, unsigned int writer
 	return rc ? rc : merge_all(t, p);
 }
 
-/* Updates that come while ksmd works: all pages are equal after each. */
-static int check_updates(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
+/*
+ * A thread that writes to one page all the time: another word, and again what makes it
+ * equal to others. ksmd merges it each time that it finds it equal; a store that
+ * comes through a translation which was not made read-only before ksmd compared
+ * is lost when the common page takes its place.
+ */
+struct writer {
+	pthread_t thread;
+	volatile uint64_t *word;
+	uint64_t equal; /* what the page's equals have there */
+	unsigned int not_here;
+	_Atomic bool stop;
+	uint64_t stores, lost, seen, stored; /* the last two: of one that was lost */
+};
+
+static void *write_always(void *argument)
 {
-	struct updates u = {.pause_us = COUNT_PAUSE_US};
-	int rc = updates_start(t, &u, p->at, CONTENTS * p->page_bytes, p->page_bytes);
+	struct writer *w = argument;
+
+	tm_roam((int)w->not_here);
+	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		/* Ends with what makes it equal. */
+		uint64_t value = ++w->stores % 2 ? ~w->equal : w->equal, seen = value;
+
+		*w->word = value;
+		for (int i = 0; i < LOOKS && seen == value; i++)
+			seen = *w->word;
+		if (seen != value) {
+			w->lost++;
+			w->seen = seen;
+			w->stored = value;
+		}
+	}
+	*w->word = w->equal;
+	return NULL;
+}
+
+static int check_stores(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
+{
+	size_t page = tm_random(t) % CONTENTS;
+	struct writer w = {.word = first_word(p, page), .equal = content(page), .not_here = t->cpu};
+	int rc = -pthread_create(&w.thread, NULL, write_always, &w);
 
 	if (rc)
-		return rc;
-	for (int waited = 0; waited < COUNT_MS; waited += 10)
+		return tm_fail(t, rc, "starting a thread that writes");
+	for (int waited = 0; waited < STORES_MS; waited += 10)
 		sleep_ms(10);
-	updates_stop(&u);
-	updates_check(&u, v);
-	for (size_t i = 0; i < CONTENTS && !rc; i++)
-		rc = witness_all_read(t, first_word(p, i), content(i), "beside the updates", v);
-	return rc;
+	atomic_store(&w.stop, true);
+	pthread_join(w.thread, NULL);
+	tm_check(
+		v, !w.lost,
+		"%llu of %llu stores lost while ksmd worked: page %zu held %#llx after storing %#llx",
+		(unsigned long long)w.lost, (unsigned long long)w.stores, page,
+		(unsigned long long)w.seen, (unsigned long long)w.stored);
+	return witness_all_read(t, w.word, w.equal, "beside the stores", v);
 }
 
 static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
@@ -350,11 +438,11 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	end = now.tv_sec + MOST_SECONDS;
 	rc = merge_all(t, p);
+	rc = rc ? rc : check_stores(t, p, v);
 	for (uint64_t i = 0; i < rounds && !rc && (!i || now.tv_sec < end); i++) {
 		rc = check_round(t, p, (unsigned int)((first + i) % witness_count(t)), v);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	}
-	rc = rc ? rc : check_updates(t, p, v);
 	return rc ? tm_fail(t, rc, "checking merged pages") : 0;
 }
 

@@ -49,35 +49,43 @@ int ksmd_knobs(struct tm_sysstate *system, size_t pages)
 }
 
 /*
- * How many of the pages are mapped elsewhere too: in /proc/self/pagemap bit 63
- * is set where a page is there, bit 56 where nobody else maps it
+ * In /proc/self/pagemap bit 63 is set where a page is there, bit 56 where nobody
+ * else maps it, and bits 0 to 54 say which it is
  * (Documentation/admin-guide/mm/pagemap.rst). Not ksm_merging_pages: that still
- * counts pages that were copied, until ksmd comes by. -errno.
+ * counts pages that were copied, until ksmd comes by.
  */
-static int count_merged(uintptr_t first_page, size_t count)
+#define PRESENT (UINT64_C(1) << 63)
+#define EXCLUSIVE (UINT64_C(1) << 56)
+#define FRAME ((UINT64_C(1) << 55) - 1)
+
+static int read_entries(int fd, uintptr_t page, uint64_t *entries, size_t n)
 {
-	const uint64_t present = UINT64_C(1) << 63, exclusive = UINT64_C(1) << 56;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), merged = 0;
+	size_t bytes = n * sizeof(*entries);
+
+	return pread(fd, entries, bytes, (off_t)(page * sizeof(*entries))) == (ssize_t)bytes ? 0
+											     : -EIO;
+}
+
+/* How many of the pages are merged. -errno. */
+static int count_merged(uintptr_t page, size_t count, size_t apart)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), merged = 0, rc = 0;
+	uint64_t entries[ENTRIES], equals[ENTRIES];
 
 	if (fd < 0)
 		return -errno;
-	while (count) {
-		uint64_t entry[ENTRIES];
-		size_t n = count < ENTRIES ? count : ENTRIES;
-
-		if (pread(fd, entry, n * sizeof(entry[0]),
-			  (off_t)(first_page * sizeof(entry[0]))) !=
-		    (ssize_t)(n * sizeof(entry[0]))) {
-			close(fd);
-			return -EIO;
-		}
-		for (size_t i = 0; i < n; i++)
-			merged += (entry[i] & present) && !(entry[i] & exclusive);
-		first_page += n;
-		count -= n;
+	for (size_t n; count && !rc; page += n, count -= n) {
+		n = count < ENTRIES ? count : ENTRIES;
+		rc = read_entries(fd, page, entries, n);
+		if (apart && !rc)
+			rc = read_entries(fd, page + apart, equals, n);
+		for (size_t i = 0; i < n && !rc; i++)
+			merged += (entries[i] & PRESENT) &&
+				  (apart ? (entries[i] & FRAME) == (equals[i] & FRAME)
+					 : !(entries[i] & EXCLUSIVE));
 	}
 	close(fd);
-	return merged;
+	return rc ? rc : merged;
 }
 
 /*
@@ -92,13 +100,13 @@ static void touch(const char *at, size_t count, size_t page_bytes)
 		(void)*(const volatile char *)(at + i * page_bytes);
 }
 
-int ksmd_wait(struct tm_thread *t, const void *at, size_t count)
+int ksmd_wait(struct tm_thread *t, const void *at, size_t count, size_t apart)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
 	int merged = 0, most = 0;
 
 	for (int waited = 0; waited < STUCK_MS; waited += PAUSE_MS) {
-		merged = count_merged((uintptr_t)at / t->page_bytes, count);
+		merged = count_merged((uintptr_t)at / t->page_bytes, count, apart);
 		if (merged < 0)
 			return tm_fail(t, merged, "reading /proc/self/pagemap");
 		if ((size_t)merged == count)

@@ -21,9 +21,15 @@ int ksmd_knobs(struct tm_sysstate *system, size_t pages);
 
 /*
  * Waits until ksmd has merged each of the `count` pages from `at` on, which are
- * there, MADV_MERGEABLE, and equal to others. Reads them each 2 ms; nobody
- * may write to them meanwhile. 0, or as tm_fail(): -ETIMEDOUT after a minute without progress.
+ * there, MADV_MERGEABLE, and equal to others. Reads them each 2 ms; nobody may
+ * write to them meanwhile. 0, or as tm_fail(): -ETIMEDOUT after a minute
+ * without progress.
+ *
+ * With `apart` 0 a page counts as merged when others map it, too. Where another
+ * process shares the pages anyway, `apart` is how many pages behind each its
+ * equal lies, and they count when both are the same page; that takes
+ * CAP_SYS_ADMIN, without which all seem merged.
  */
-int ksmd_wait(struct tm_thread *t, const void *at, size_t count);
+int ksmd_wait(struct tm_thread *t, const void *at, size_t count, size_t apart);
 
 #endif

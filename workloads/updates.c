@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "updates.h"
 
@@ -24,8 +23,6 @@ static void *count_always(void *argument)
 		for (size_t i = 0; i < u->bytes; i += u->stride)
 			++*word_at(u, i);
 		atomic_fetch_add(&u->passes, 1);
-		if (u->pause_us)
-			usleep(u->pause_us);
 	} while (!atomic_load(&u->stop));
 	return NULL;
 }

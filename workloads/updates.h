@@ -28,17 +28,16 @@ struct updates {
 	char *at;
 	size_t bytes, stride;
 	unsigned int not_here;
-	unsigned int pause_us; /* after each pass; 0: none */
-	bool lock;	       /* the thread's own stack is not to be moved */
-	void *stack;	       /* then */
+	bool lock;   /* the thread's own stack is not to be moved */
+	void *stack; /* then */
 	_Atomic bool stop;
 	_Atomic uint64_t passes;
 };
 
 /*
  * Sets the words of the pages of [at, at + bytes), one each `stride`, to 0 and
- * starts to count; returns once each was counted to 1 at least. u->pause_us and
- * u->lock are the caller's, the rest is set here. 0 or what tm_fail() returned.
+ * starts to count; returns once each was counted to 1 at least. u->lock is the
+ * caller's, the rest is set here. 0 or what tm_fail() returned.
  */
 int updates_start(struct tm_thread *t, struct updates *u, char *at, size_t bytes, size_t stride);
 
