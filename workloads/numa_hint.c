@@ -24,6 +24,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <numa.h>
+#include <numaif.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -235,6 +236,20 @@ static int scans_are_over(struct tm_thread *t, const uint64_t *word)
 	return rc ? tm_fail(t, rc, "a responder reading a word") : 0;
 }
 
+/* As check_faults() will, while the pages are there. */
+static int see_pages(struct tm_thread *t, const struct pages *p)
+{
+	size_t count = p->bytes / p->page_bytes, page = 1;
+	uint64_t value;
+	int rc = 0;
+
+	for (unsigned int r = 0; r < t->cell->responders && page + LOOKED_PAGES < count; r++) {
+		for (size_t i = 0; i < LOOKED_PAGES && !rc; i++)
+			rc = tm_peek(t, r, p->at + page++ * p->page_bytes, &value);
+	}
+	return rc ? tm_fail(t, rc, "a responder reading pages") : 0;
+}
+
 /*
  * Each responder reads pages that were taken away, others than the others: it
  * must fault for them. One that does not has translated by its TLB. Several
@@ -264,19 +279,49 @@ static int check_faults(struct tm_thread *t, const struct pages *p, struct tm_ve
 	return rc ? tm_fail(t, rc, "a responder reading pages") : 0;
 }
 
-/* While pages are taken away, and perhaps moved, others write to them. */
+/* To another node, as far as the kernel will; what stays is not brought back. */
+static void move_away(struct tm_thread *t, char *at, size_t count, size_t page_bytes)
+{
+	int here = numa_node_of_cpu((int)t->cpu), to[UPDATES_PAGES], status[UPDATES_PAGES],
+	    node = 0;
+	struct bitmask *allowed = numa_get_mems_allowed();
+	void *pages[UPDATES_PAGES];
+
+	while (node <= numa_max_node() &&
+	       (node == here || !numa_bitmask_isbitset(allowed, (unsigned int)node)))
+		node++;
+	numa_bitmask_free(allowed);
+	for (size_t i = 0; i < count; i++) {
+		pages[i] = at + i * page_bytes;
+		to[i] = node;
+	}
+	numa_move_pages(0, count, pages, to, status, MPOL_MF_MOVE);
+}
+
+/*
+ * While pages are taken away others write to them, and reading them from here
+ * brings them to this node, the second time at the latest
+ * (should_numa_migrate_memory()). Migration does not flush what was taken away: a
+ * CPU that still has its translation then writes to a page that nobody has.
+ */
 static int check_updates(struct tm_thread *t, struct pages *p, struct tm_verdict *v)
 {
-	struct updates u = {0};
-	uint64_t begin_ticks, end_ticks;
 	/* Not the first page, which tells of a scan. */
-	int rc = updates_start(t, &u, p->at + p->page_bytes, p->bytes - p->page_bytes,
-			       p->page_bytes);
+	char *at = p->at + p->page_bytes;
+	size_t count = p->bytes / p->page_bytes - 1;
+	uint64_t begin_ticks, end_ticks;
+	struct updates u = {0};
+	int rc;
 
+	count = count < UPDATES_PAGES ? count : UPDATES_PAGES;
+	move_away(t, at, count, p->page_bytes);
+	rc = updates_start(t, &u, at, count * p->page_bytes, p->page_bytes);
 	if (rc)
 		return rc;
-	for (int i = 0; i < COUNTED_SCANS && !rc; i++)
+	for (int i = 0; i < COUNTED_SCANS && !rc; i++) {
 		rc = await_scan(t, p, &begin_ticks, &end_ticks);
+		touch_all(p);
+	}
 	updates_stop(&u);
 	if (!rc)
 		updates_check(&u, v);
@@ -288,18 +333,19 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 	struct pages *p = pages_of(t, state);
 	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes};
 	uint64_t begin_ticks, end_ticks;
-	int rc = 0;
+	int rc = check_updates(t, p, v);
 
 	while (!rc && oracle_next(&o, p->bytes)) {
 		touch_all(p);
 		oracle_write(&o, p->at);
 		oracle_see(&o, p->at, ORACLE_STAMP, "before the scan");
-		rc = await_scan(t, p, &begin_ticks, &end_ticks);
+		rc = see_pages(t, p);
+		rc = rc ? rc : await_scan(t, p, &begin_ticks, &end_ticks);
 		rc = rc ? rc : check_faults(t, p, v);
 		if (!rc)
 			oracle_see(&o, p->at, ORACLE_STAMP, "after the scan");
 	}
-	return rc ? rc : check_updates(t, p, v);
+	return rc;
 }
 
 const struct tm_workload tm_workload_numa_hint = {
