@@ -299,7 +299,7 @@ static int merge_beside_reader(struct tm_thread *t, struct pages *p, struct tm_c
 
 	if (rc)
 		return tm_fail(t, rc, "starting a thread that reads");
-	rc = ksmd_wait(t, p->at, CONTENTS, CONTENTS);
+	rc = ksmd_wait(t, p->at, CONTENTS, child->pid);
 	if (!rc) {
 		rc = tm_child_ask(child, 0);
 		if (rc)
@@ -322,13 +322,14 @@ static int merge_watched(struct tm_thread *t, struct pages *p, struct tm_verdict
 		return tm_fail(t, rc, "a page shared with a child");
 	rc = start_child(t, p, &child);
 	rc = rc ? rc : merge_beside_reader(t, p, &child, &r);
-	for (size_t i = 0; i < CONTENTS && !rc; i++) {
+	/* Also of a wait that failed. */
+	for (size_t i = 0; i < CONTENTS; i++)
 		tm_check(v, !r.wrong[i],
 			 "one that reads always saw %#llx in a merged page, not %#llx",
 			 (unsigned long long)(r.wrong[i] ^ content(i)),
 			 (unsigned long long)content(i));
+	for (size_t i = 0; i < CONTENTS && !rc; i++)
 		rc = witness_all_read(t, first_word(p, i), content(i), "after it was merged", v);
-	}
 	tm_child_close(&child);
 	return rc;
 }

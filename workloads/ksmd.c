@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,6 +43,9 @@ int ksmd_knobs(struct tm_sysstate *system, size_t pages)
 	tm_knob(system, KSM "pages_to_scan", each);
 	/* A rest: it would take responders' CPUs. */
 	tm_knob(system, KSM "sleep_millisecs", "20");
+	/* A page that a CPU of another node has copied is merged with those of this one. */
+	if (!access(KSM "merge_across_nodes", F_OK))
+		tm_knob(system, KSM "merge_across_nodes", "1");
 	/* Since 6.7 it passes over what it could not merge a while ago. */
 	if (!access(KSM "smart_scan", F_OK))
 		tm_knob(system, KSM "smart_scan", "0");
@@ -66,26 +70,48 @@ static int read_entries(int fd, uintptr_t page, uint64_t *entries, size_t n)
 											     : -EIO;
 }
 
-/* How many of the pages are merged. -errno. */
-static int count_merged(uintptr_t page, size_t count, size_t apart)
+static bool is_merged(uint64_t mine, const uint64_t *theirs)
 {
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), merged = 0, rc = 0;
-	uint64_t entries[ENTRIES], equals[ENTRIES];
+	if (!(mine & PRESENT))
+		return false;
+	if (!theirs)
+		return !(mine & EXCLUSIVE);
+	return (mine & FRAME) != (*theirs & FRAME) || !(mine & FRAME);
+}
+
+static int count_open(int fd, int sharer_fd, uintptr_t page, size_t count)
+{
+	uint64_t mine[ENTRIES], theirs[ENTRIES];
+	int merged = 0;
+
+	for (size_t n; count; page += n, count -= n) {
+		n = count < ENTRIES ? count : ENTRIES;
+		if (read_entries(fd, page, mine, n) ||
+		    (sharer_fd >= 0 && read_entries(sharer_fd, page, theirs, n)))
+			return -EIO;
+		for (size_t i = 0; i < n; i++)
+			merged += is_merged(mine[i], sharer_fd >= 0 ? &theirs[i] : NULL);
+	}
+	return merged;
+}
+
+/* How many of the pages are merged. -errno. */
+static int count_merged(uintptr_t page, size_t count, pid_t sharer)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), sharer_fd = -1, merged;
+	char path[40];
 
 	if (fd < 0)
 		return -errno;
-	for (size_t n; count && !rc; page += n, count -= n) {
-		n = count < ENTRIES ? count : ENTRIES;
-		rc = read_entries(fd, page, entries, n);
-		if (apart && !rc)
-			rc = read_entries(fd, page + apart, equals, n);
-		for (size_t i = 0; i < n && !rc; i++)
-			merged += (entries[i] & PRESENT) &&
-				  (apart ? (entries[i] & FRAME) == (equals[i] & FRAME)
-					 : !(entries[i] & EXCLUSIVE));
+	if (sharer) {
+		snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)sharer);
+		sharer_fd = open(path, O_RDONLY | O_CLOEXEC);
 	}
+	merged = sharer && sharer_fd < 0 ? -errno : count_open(fd, sharer_fd, page, count);
 	close(fd);
-	return rc ? rc : merged;
+	if (sharer_fd >= 0)
+		close(sharer_fd);
+	return merged;
 }
 
 /*
@@ -100,15 +126,15 @@ static void touch(const char *at, size_t count, size_t page_bytes)
 		(void)*(const volatile char *)(at + i * page_bytes);
 }
 
-int ksmd_wait(struct tm_thread *t, const void *at, size_t count, size_t apart)
+int ksmd_wait(struct tm_thread *t, const void *at, size_t count, pid_t sharer)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
 	int merged = 0, most = 0;
 
 	for (int waited = 0; waited < STUCK_MS; waited += PAUSE_MS) {
-		merged = count_merged((uintptr_t)at / t->page_bytes, count, apart);
+		merged = count_merged((uintptr_t)at / t->page_bytes, count, sharer);
 		if (merged < 0)
-			return tm_fail(t, merged, "reading /proc/self/pagemap");
+			return tm_fail(t, merged, "reading /proc/PID/pagemap");
 		if ((size_t)merged == count)
 			return 0;
 		/* Slow is not stuck. */

@@ -7,6 +7,7 @@
 #define TLBMARK_KSMD_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include <tlbmark/workload.h>
 
@@ -25,11 +26,11 @@ int ksmd_knobs(struct tm_sysstate *system, size_t pages);
  * write to them meanwhile. 0, or as tm_fail(): -ETIMEDOUT after a minute
  * without progress.
  *
- * With `apart` 0 a page counts as merged when others map it, too. Where another
- * process shares the pages anyway, `apart` is how many pages behind each its
- * equal lies, and they count when both are the same page; that takes
- * CAP_SYS_ADMIN, without which all seem merged.
+ * A page counts as merged when others map it, too; where a process `sharer`, not
+ * 0, does that anyway, when it has another page there. That takes CAP_SYS_ADMIN;
+ * without it all seem merged then. (The flag KSM of /proc/kpageflags would not
+ * tell: Linux 6.12 sets it for every anonymous page.)
  */
-int ksmd_wait(struct tm_thread *t, const void *at, size_t count, size_t apart);
+int ksmd_wait(struct tm_thread *t, const void *at, size_t count, pid_t sharer);
 
 #endif
