@@ -284,7 +284,8 @@ static int report(const struct arguments *a, const struct tm_stress_outcome *out
 	return status;
 }
 
-static int judge(const struct tm_stress_outcome *out)
+/* `status` is how the run ended, and was told if it is not 0. */
+static int judge(const struct tm_stress_outcome *out, int status)
 {
 	if (out->signal)
 		tm_error("interrupted by signal %d after %.1f s", out->signal,
@@ -292,6 +293,10 @@ static int judge(const struct tm_stress_outcome *out)
 	if (out->violations) {
 		tm_error("this kernel or machine misses a flush");
 		return TM_EXIT_FAILED;
+	}
+	if (!out->checks && !status) {
+		tm_error("nothing was checked: none of the workloads could run; it says above why");
+		return TM_EXIT_CANNOT;
 	}
 	if (out->failed)
 		tm_error("%" PRIu64 " bout%s failed, so not everything was checked", out->failed,
@@ -319,7 +324,7 @@ static int cmd_stress(int argc, char **argv)
 	if (out.bouts) {
 		rc = report(&a, &out);
 		status = status ? status : rc;
-		rc = judge(&out);
+		rc = judge(&out, status);
 		/* What was found counts, however it ended. */
 		status = rc == TM_EXIT_FAILED || !status ? rc : status;
 	}

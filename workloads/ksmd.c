@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <numa.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +19,21 @@ enum {
 	ENTRIES = 512,
 };
 
+/* A page that a CPU of another node has copied has no equal there, and is never merged. */
+static bool nodes_apart(void)
+{
+	int fd = open(KSM "merge_across_nodes", O_RDONLY | O_CLOEXEC);
+	char across = '1';
+	bool apart;
+
+	if (fd < 0)
+		return false;
+	apart = read(fd, &across, 1) == 1 && across == '0' && numa_available() >= 0 &&
+		numa_num_configured_nodes() > 1;
+	close(fd);
+	return apart;
+}
+
 int ksmd_check(const struct tm_cell_args *c, char *why, size_t why_size)
 {
 	if (access(KSM "run", W_OK))
@@ -27,6 +43,10 @@ int ksmd_check(const struct tm_cell_args *c, char *why, size_t why_size)
 		snprintf(why, why_size,
 			 "no /proc/self/pagemap (CONFIG_PROC_PAGE_MONITOR): cannot tell merged "
 			 "pages");
+	else if (nodes_apart())
+		snprintf(why, why_size,
+			 KSM "merge_across_nodes is 0, and there are several memory nodes: write 1 "
+			     "to it");
 	else if (c->initiators > 1)
 		snprintf(why, why_size, "ksmd's progress can be told for one initiator only");
 	else
@@ -43,9 +63,6 @@ int ksmd_knobs(struct tm_sysstate *system, size_t pages)
 	tm_knob(system, KSM "pages_to_scan", each);
 	/* A rest: it would take responders' CPUs. */
 	tm_knob(system, KSM "sleep_millisecs", "20");
-	/* A page that a CPU of another node has copied is merged with those of this one. */
-	if (!access(KSM "merge_across_nodes", F_OK))
-		tm_knob(system, KSM "merge_across_nodes", "1");
 	/* Since 6.7 it passes over what it could not merge a while ago. */
 	if (!access(KSM "smart_scan", F_OK))
 		tm_knob(system, KSM "smart_scan", "0");

@@ -7,7 +7,7 @@
 
 #include "updates.h"
 
-enum { STACK_BYTES = 65536 };
+enum { STACK_BYTES = 262144 }; /* PTHREAD_STACK_MIN is 128 KiB on arm64 */
 
 static inline volatile uint64_t *word_at(const struct updates *u, size_t offset)
 {
