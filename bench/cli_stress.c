@@ -295,7 +295,8 @@ static int judge(const struct tm_stress_outcome *out, int status)
 		return TM_EXIT_FAILED;
 	}
 	if (!out->checks && !status) {
-		tm_error("nothing was checked: none of the workloads could run; it says above why");
+		tm_error(
+			"nothing was checked: no workload could run, or had its turn; it says above why");
 		return TM_EXIT_CANNOT;
 	}
 	if (out->failed)
