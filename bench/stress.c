@@ -439,6 +439,7 @@ static int go_on(struct stress *s)
 	s->live = !s->o->quiet && isatty(STDERR_FILENO);
 	s->out->have_shootdowns = !tm_interrupts_read("TLB", &s->shootdowns_before);
 	tm_stress_turns_shuffle(&s->turns, &random);
+	s->turns.even = s->emulated; /* where no rate of shootdowns is to be held */
 	while (!rc && !tm_cancel && !(status = look_at_cpus(s)) && now_ns(s) < s->end_ns &&
 	       tm_stress_turns_left(&s->turns) && !(s->o->until_violation && s->out->violations)) {
 		size_t path = tm_stress_turns_next(&s->turns, now_ns(s));

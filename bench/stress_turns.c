@@ -10,6 +10,7 @@
 enum {
 	SHARES = 32,		/* of the time: of them have self-checking workloads */
 	SELF_SHARE = 31,	/* so many, */
+	EVEN_SELF_SHARE = 16,	/* or so many where the rate is nobody's concern, */
 	OPENING_SELF_SHARE = 2, /* and so many while the opening lasts: so long, */
 	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
@@ -138,7 +139,7 @@ size_t tm_stress_turns_next(struct tm_stress_turns *t, uint64_t now_ns)
 		t->opened = true;
 	}
 	t->count++;
-	share = t->opened ? SELF_SHARE : OPENING_SELF_SHARE;
+	share = !t->opened ? OPENING_SELF_SHARE : t->even ? EVEN_SELF_SHARE : SELF_SHARE;
 	if (!t->deck_count ||
 	    (t->self_count && t->self_ns * (SHARES - share) <= t->deck_ns * share))
 		return next_self(t);

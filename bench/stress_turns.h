@@ -2,9 +2,9 @@
 /*
  * Whose turn it is in a stress run, for how long, and what is given up.
  *
- * Self-checking workloads have most of the time; the others, the deck, share the rest
- * by their ways and by how long they take. While the opening lasts it is the other
- * way round. One thread's.
+ * Self-checking workloads have most of the time, or half of it; the others, the deck,
+ * share the rest by their ways and by how long they take. While the opening lasts it is
+ * the other way round. One thread's.
  */
 #ifndef TLBMARK_STRESS_TURNS_H
 #define TLBMARK_STRESS_TURNS_H
@@ -21,6 +21,7 @@ struct tm_stress_turns {
 	uint64_t count;		/* of turns so far */
 	uint64_t self_ns, deck_ns;
 	bool opened; /* the opening is over */
+	bool even;   /* the caller's wish: then half of the time for the deck */
 };
 
 /* For up to path_count paths, none of them has turns. 0 or -ENOMEM; freed in either case. */
