@@ -31,6 +31,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <tlbmark/workload.h>
@@ -41,7 +42,7 @@
 #include "witness.h"
 
 enum { PAGES, KIND, HOW };
-enum { AGAIN = 8 }; /* times that pages taken away meanwhile are fetched and migrated again */
+enum { AGAIN = 8 }; /* times that pages taken away or held meanwhile are migrated again */
 enum { HOW_MOVE_PAGES, HOW_MBIND, HOW_MIGRATE_PAGES };
 static const char *const hows[] = {"move_pages", "mbind", "migrate_pages", NULL};
 
@@ -166,17 +167,31 @@ static int ask(struct tm_thread *t, const struct slot *s, int node, size_t *stay
 	return 0;
 }
 
+/* What keeps a page where it is, a batch of another CPU or somebody's look at it, is soon over. */
+static void let_go(unsigned int again)
+{
+	struct timespec t = {.tv_nsec = 1000000l << again};
+
+	nanosleep(&t, NULL);
+}
+
+/* mbind() says EIO where the others say how many: some pages are where they were. */
+static bool went(long left)
+{
+	return left >= 0 || errno == EIO;
+}
+
 /*
  * After a migration: each page must be on the other node. One that the kernel took away
- * meanwhile, to swap it out or to move it for reasons of its own, is fetched again, and
- * all are migrated once more.
+ * meanwhile, to swap it out or to move it for reasons of its own, is fetched again; one
+ * that it could not move was held by somebody for a moment; and all are migrated once more.
  */
 static int arrive(struct tm_thread *t, struct slot *s, uint64_t how, long left)
 {
 	int to = s->node[!s->on][0], one = to, rc;
 	size_t stayed = 0, absent = 0;
 
-	for (unsigned int again = 0; left >= 0; again++) {
+	for (unsigned int again = 0; went(left); again++) {
 		rc = ask(t, s, to, &stayed, &absent, &one);
 		if (rc)
 			return rc;
@@ -184,10 +199,12 @@ static int arrive(struct tm_thread *t, struct slot *s, uint64_t how, long left)
 			s->on = !s->on;
 			return 0;
 		}
-		if (!absent || again == AGAIN)
+		if (again == AGAIN)
 			return tm_fail(t, -EBUSY,
 				       "%s left %zu of %zu pages behind (%d, not node %d)",
 				       hows[how], stayed, s->count, one, to);
+		if (absent < stayed)
+			let_go(again);
 		for (size_t i = 0; i < s->count; i++)
 			(void)*(volatile char *)s->address[i];
 		left = migrate(s, how);
