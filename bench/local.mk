@@ -84,6 +84,8 @@ libtlbmark_cli_a_SOURCES = \
 	bench/doctor.h \
 	bench/doctor_checks.c \
 	bench/man.c \
+	bench/perf_hold.c \
+	bench/perf_hold.h \
 	bench/progress.c \
 	bench/progress.h \
 	bench/session.c \

@@ -10,6 +10,7 @@
 #include "background.h"
 #include "cli.h"
 #include "hypervisor.h"
+#include "perf_hold.h"
 #include "plan.h"
 #include "signals.h"
 #include "stress.h"
@@ -34,8 +35,9 @@ struct stress {
 	struct tm_probe *probe;
 	struct tm_result *result;
 	struct tm_background *load;
-	struct tm_trace *trace; /* NULL: none */
-	bool emulated;		/* by QEMU: nothing is fast, and what patches code is risky */
+	struct tm_trace *trace;	  /* NULL: none */
+	bool emulated;		  /* by QEMU: nothing is fast, and what patches code is risky */
+	struct tm_perf_hold hold; /* so that it is not patched, there */
 	struct tm_stress_turns turns;
 	uint64_t start_ns, end_ns;
 	uint64_t shootdowns_before;
@@ -427,6 +429,8 @@ static void start_trace(struct stress *s)
 		tm_trace_open(s->state, &s->trace, s->out->no_trace, sizeof(s->out->no_trace));
 	below = tm_cpuid_read(&cpuid) ? tm_hypervisor_name(cpuid.signature) : NULL;
 	s->emulated = below && !strcmp(below, "qemu-tcg");
+	if (s->emulated)
+		tm_perf_hold(&s->hold);
 }
 
 static int go_on(struct stress *s)
@@ -457,7 +461,7 @@ static int go_on(struct stress *s)
 
 int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *out)
 {
-	struct stress s = {.o = o, .out = out};
+	struct stress s = {.o = o, .out = out, .hold = {{-1, -1}}};
 	int status, stuck;
 
 	memset(out, 0, sizeof(*out));
@@ -473,6 +477,7 @@ int tm_stress_run(const struct tm_stress_options *o, struct tm_stress_outcome *o
 		start_trace(&s);
 	if (!status)
 		status = go_on(&s);
+	tm_perf_let_go(&s.hold);
 	tm_trace_close(s.trace);
 	if (s.load)
 		tm_background_stop(s.load, NULL);
