@@ -231,8 +231,9 @@ static void listen(struct told *told, const struct tm_notifier_event *e, bool ra
 
 /*
  * Of the watched page each notifier that listens was told as its kind says,
- * before the page was free: of the range once before and once after, of the
- * flush at least once.
+ * before the page was free: of the range before and after, of the flush in
+ * between. More often than once where the kernel did something of its own to it
+ * meanwhile; that it is once else is counted by the operations.
  */
 static void check_told(const struct tm_thread *t, const struct tm_notifier_event *event,
 		       uint32_t events, struct tm_verdict *v)
@@ -251,7 +252,7 @@ static void check_told(const struct tm_thread *t, const struct tm_notifier_event
 				listen(&told, &event[i], range);
 		}
 		tm_check(v,
-			 told.start == range && told.end == range &&
+			 (told.start > 0) == range && (told.end > 0) == range &&
 				 (told.secondary > 0) == secondary && !told.misplaced,
 			 "notifier %u of kind %s was told of a page %u times before, %u after"
 			 " the %s, %u times at its flush",
@@ -403,7 +404,8 @@ static int check_log(struct tm_thread *t, int fd, struct tm_verdict *v)
 
 	if (ioctl(fd, TM_NOTIFIER_LOG, &log))
 		return tm_fail(t, -errno, "reading what the notifiers were told");
-	tm_check(v, !log.lost, "%u callbacks did not fit the log", log.lost);
+	if (log.lost)
+		return tm_fail(t, -ENOBUFS, "%u callbacks did not fit the log", log.lost);
 	check_told(t, event, log.count, v);
 	return watch(t, fd, NULL);
 }
