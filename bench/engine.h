@@ -52,9 +52,7 @@ struct tm_engine {
 	struct tm_hist **delivery, **stolen; /* a responder each */
 	struct tm_clock_pair pair;	     /* at the last drain */
 
-	/* A responder that did not answer the oracle: what was known until then. */
-	bool lost;
-	struct tm_verdict until_lost;
+	bool lost; /* a responder did not answer the oracle, which is closed */
 };
 
 /* Before the run process is made: where its helpers may go, a cpu_set_t of so many bytes. */

@@ -8,12 +8,14 @@
 #include "responder.h"
 
 static _Thread_local sigjmp_buf landing;
-static _Thread_local volatile sig_atomic_t guarded;
+static _Thread_local volatile sig_atomic_t guarded, caught;
 
 static void on_fault(int signal_number)
 {
-	if (guarded)
+	if (guarded) {
+		caught = signal_number;
 		siglongjmp(landing, 1);
+	}
 	/* A fault of our own: die of it, so that the parent reports it. */
 	signal(signal_number, SIG_DFL);
 	raise(signal_number);
@@ -35,6 +37,13 @@ enum { SAVE_MASK = 1 };
 enum { SAVE_MASK = 0 };
 #endif
 
+/* What came instead of the access. */
+static int landed(void)
+{
+	guarded = 0;
+	return caught == SIGBUS ? -EIO : -EFAULT;
+}
+
 /*
  * sigsetjmp() without the signal mask: SA_NODEFER leaves nothing to restore,
  * and a system call here would let the responder's TLB be refilled or flushed
@@ -42,10 +51,8 @@ enum { SAVE_MASK = 0 };
  */
 int tm_guarded_peek(const void *address, uint64_t *value)
 {
-	if (sigsetjmp(landing, SAVE_MASK)) {
-		guarded = 0;
-		return -EFAULT;
-	}
+	if (sigsetjmp(landing, SAVE_MASK))
+		return landed();
 	guarded = 1;
 	*value = *(const volatile uint64_t *)address;
 	guarded = 0;
@@ -54,10 +61,8 @@ int tm_guarded_peek(const void *address, uint64_t *value)
 
 int tm_guarded_poke(void *address, uint64_t value)
 {
-	if (sigsetjmp(landing, SAVE_MASK)) {
-		guarded = 0;
-		return -EFAULT;
-	}
+	if (sigsetjmp(landing, SAVE_MASK))
+		return landed();
 	guarded = 1;
 	*(volatile uint64_t *)address = value;
 	guarded = 0;
@@ -66,10 +71,8 @@ int tm_guarded_poke(void *address, uint64_t value)
 
 int tm_guarded_touch(const void *start, size_t bytes, size_t stride)
 {
-	if (sigsetjmp(landing, SAVE_MASK)) {
-		guarded = 0;
-		return -EFAULT;
-	}
+	if (sigsetjmp(landing, SAVE_MASK))
+		return landed();
 	guarded = 1;
 	for (size_t i = 0; i < bytes; i += stride)
 		(void)*((const volatile char *)start + i);

@@ -128,7 +128,7 @@ void tm_responders_note_caller(struct tm_responders *rs);
  */
 size_t tm_responder_drain(struct tm_responder *r, struct tm_gap *gaps, size_t capacity);
 
-/* The guarded access on the calling thread: 0 or -EFAULT. */
+/* The guarded access on the calling thread: 0, -EFAULT (SIGSEGV) or -EIO (SIGBUS). */
 int tm_guarded_peek(const void *address, uint64_t *value);
 int tm_guarded_poke(void *address, uint64_t value);
 /* One load every `stride` bytes. */

@@ -30,8 +30,6 @@ void tm_engine_verify(struct tm_engine *e)
 	else if (c->verify_only)
 		tm_engine_lost_one(e);
 	e->r->verified = !rc && e->r->verdict.checks;
-	if (e->lost) {
-		e->r->verdict = e->until_lost;
+	if (e->lost)
 		e->r->verified = false;
-	}
 }

@@ -75,7 +75,7 @@ static size_t distinct(const struct oracle *o)
 /*
  * Everyone reads, the pages are made old, some are read again: by how many
  * fewer pages than that look used. UNTOLD where some did not get old at all,
- * because the kernel had them in its hands; else -errno.
+ * because the kernel had them in its hands, or made others of them; else -errno.
  */
 static int64_t lost(struct oracle *o, const struct pages *p, aging_how *age, void *argument,
 		    const char *name)
@@ -95,6 +95,9 @@ static int64_t lost(struct oracle *o, const struct pages *p, aging_how *age, voi
 	if (rc)
 		return rc;
 	found = used(p);
+	/* Reclaim makes base pages of huge ones, of which those that were read are but some bytes. */
+	if (found < expected && !pages_are_huge(p, p->at, p->bytes))
+		return UNTOLD;
 	return found < expected ? expected - found : 0;
 }
 

@@ -368,16 +368,18 @@ static int launch(struct tm_thread *t, struct slot *s)
 		[HOW_FORK] = launch_fork,
 		[HOW_SPAWN] = launch_spawn,
 	};
-	pid_t pid;
+	pid_t pid, reaped = 0;
 	int status = 0;
 
 	memset(s->report, 0, sizeof(*s->report));
 	s->exec_error = 0;
 	pid = launchers[t->cell->values[PARAM_HOW]](t, s);
 	if (pid > 0)
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		while ((reaped = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
 			;
 	*t->in_operation = 0;
+	if (reaped < 0)
+		return tm_fail(t, -errno, "waiting for the helper");
 	if (s->exec_error == E2BIG)
 		return tm_fail(t, -E2BIG,
 			       "execve with %zu bytes in %zu strings: over this kernel's limit",
@@ -515,7 +517,7 @@ static int operate(struct tm_thread *t, void *state)
  * limit itself once in 16 times, on the average. A page that is moved while a translation to
  * its old place lives on would be written or read in the wrong place: the
  * helper, which hashes what it finds through the new one, tells. With
- * --randomize off the stack must not move at all.
+ * --randomize off the stack must not move at all; that, too, fails the run.
  */
 static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 {
@@ -537,8 +539,10 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 			return rc;
 		tm_check(v, intact(s), "%zu bytes in %zu strings of %zu did not arrive intact",
 			 s->a.bytes, s->a.strings, string_bytes);
-		tm_check(v, s->report->stamp_ticks > s->begin_ticks,
-			 "the helper's first instruction came before execve");
+		/* These two tell of clocks and of settings, not of translations. */
+		if (s->report->stamp_ticks <= s->begin_ticks)
+			return tm_fail(t, -ETIME,
+				       "the helper's first instruction came before execve");
 		if (t->cell->values[PARAM_RANDOMIZE] == RANDOMIZE_ON)
 			continue;
 		/* Same strings, same place: repeat them. */
@@ -546,9 +550,11 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		rc = launch(t, s);
 		if (rc)
 			return rc;
-		tm_check(v, s->report->stack == stack,
-			 "without randomisation the stack moved from %#llx to %#llx",
-			 (unsigned long long)stack, (unsigned long long)s->report->stack);
+		if (s->report->stack != stack)
+			return tm_fail(t, -EBADMSG,
+				       "without randomisation the stack moved from %#llx to %#llx",
+				       (unsigned long long)stack,
+				       (unsigned long long)s->report->stack);
 	}
 	return 0;
 }

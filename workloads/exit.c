@@ -170,9 +170,12 @@ static int live(struct tm_thread *t, struct slot *s, uint64_t *begin_ticks, uint
 	if (rc)
 		return tm_fail(t, rc, "waiting for the child's death");
 	*status = tm_child_reap(&s->child);
-	/* By somebody else: it tells nothing of a translation. */
-	if (*status > 0 && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGKILL)
-		return tm_fail(t, -ECHILD, "the child was killed while it exited");
+	/* By somebody else, or for want of memory: it tells nothing of a translation. */
+	if (*status < 0)
+		return tm_fail(t, *status, "waiting for the child's status");
+	if (WIFSIGNALED(*status))
+		return tm_fail(t, -ECHILD, "the child was killed while it exited, by signal %d",
+			       WTERMSIG(*status));
 	return 0;
 }
 

@@ -301,7 +301,7 @@ static inline int take_away(uint64_t how, const struct pages *p)
 /* A page was pinned, locked or isolated by somebody. */
 static bool is_refusal(uint64_t how, int error)
 {
-	return how == HOW_COLLAPSE && (error == EAGAIN || error == EBUSY);
+	return how == HOW_COLLAPSE && pages_collapse_refused(error);
 }
 
 static int operate_all(struct tm_thread *t, struct slot *s)

@@ -387,6 +387,8 @@ static int filter_check(struct tm_thread *t, struct slot *s, struct tm_verdict *
 	if (send(s->fd[0], datagram, sizeof(datagram), 0) < 0)
 		return -errno;
 	n = recv(s->fd[1], datagram, sizeof(datagram), 0);
+	if (n < 0)
+		return -errno;
 	tm_check(v, n == (ssize_t)keep, "a filter that keeps %u bytes kept %zd", keep, n);
 	return filter_detach(s);
 }
@@ -411,6 +413,7 @@ static int pty_check(struct tm_thread *t, struct slot *s, struct tm_verdict *v)
 	    master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	struct termios raw;
 	struct pollfd p;
+	ssize_t n = 0;
 
 	(void)s;
 	if (master < 0)
@@ -427,8 +430,10 @@ static int pty_check(struct tm_thread *t, struct slot *s, struct tm_verdict *v)
 	if (tcsetattr(slave, TCSANOW, &raw) || write(master, &sent, sizeof(sent)) < 0)
 		rc = -errno;
 	rc = rc ? rc : hop(tm_random(t));
-	if (!rc && (poll(&p, 1, 10000) < 0 || read(slave, &got, sizeof(got)) < 0))
+	if (!rc && (poll(&p, 1, 10000) < 0 || (n = read(slave, &got, sizeof(got))) < 0))
 		rc = -errno;
+	if (!rc && n != sizeof(got))
+		rc = -EIO;
 	if (!rc)
 		tm_check(v, got == sent, "the terminal passed %#" PRIx64 " on as %#" PRIx64, sent,
 			 got);

@@ -103,19 +103,13 @@ static int fill(struct tm_thread *t, struct pages *p)
 
 enum { REFUSALS_MAX = 1000, NAP_NS = 1000000 };
 
-/* A page was locked or isolated by somebody: madvise(2) says to try again. */
-static bool is_transient(int error)
-{
-	return error == EAGAIN || error == EBUSY;
-}
-
 /* With naps: who has the page may wait for a CPU. */
 static int collapse(struct tm_thread *t, const struct pages *p)
 {
 	const struct timespec nap = {.tv_nsec = NAP_NS};
 
 	for (int refused = 0; madvise(p->at, p->bytes, MADV_COLLAPSE); refused++) {
-		if (!is_transient(errno) || refused == REFUSALS_MAX)
+		if (!pages_collapse_refused(errno) || refused == REFUSALS_MAX)
 			return tm_fail(t, -errno, "MADV_COLLAPSE of %zu bytes", p->bytes);
 		nanosleep(&nap, NULL);
 	}
@@ -136,7 +130,7 @@ static int collapse_operate(struct tm_thread *t, void *state)
 		pages_publish(t, p->at, present_bytes(t, p), t->page_bytes);
 		tm_begin(t);
 		rc = madvise(p->at, p->bytes, MADV_COLLAPSE);
-		if (rc && is_transient(errno) && ++refused < REFUSALS_MAX) {
+		if (rc && pages_collapse_refused(errno) && ++refused < REFUSALS_MAX) {
 			/* Nothing was collapsed: no operation. */
 			*t->in_operation = 0;
 			continue;

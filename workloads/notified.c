@@ -121,9 +121,8 @@ int notified_fill(struct tm_thread *t, struct pages *p, enum notified_op op)
 
 static int collapse(const struct pages *p)
 {
-	/* A page was locked or isolated by somebody: madvise(2) says to try again. */
 	for (int refused = 0; madvise(p->at, p->bytes, MADV_COLLAPSE); refused++) {
-		if ((errno != EAGAIN && errno != EBUSY) || refused == REFUSALS_MAX)
+		if (!pages_collapse_refused(errno) || refused == REFUSALS_MAX)
 			return -1;
 	}
 	return 0;

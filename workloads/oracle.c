@@ -68,6 +68,16 @@ static struct tm_access outcome(const struct oracle *o, unsigned int r,
 	return a;
 }
 
+/* Where it must: beyond a file's end and with userfaultfd by SIGBUS, else by SIGSEGV. */
+static bool faulted(const struct tm_access *a)
+{
+	return a->error == -EFAULT || a->error == -EIO;
+}
+
+/*
+ * SIGBUS where a page should be is of a pool without huge pages, of a disk or memory
+ * that fails: a translation, old or new, cannot make it.
+ */
 static void see_one(struct oracle *o, unsigned int r, const struct tm_access *a, size_t i,
 		    enum oracle_see see, const char *when)
 {
@@ -76,11 +86,16 @@ static void see_one(struct oracle *o, unsigned int r, const struct tm_access *a,
 	uint64_t ticks = tm_ticks() - o->since_ticks;
 	char name[NAME];
 
-	if (see == ORACLE_FAULT ? a->error == -EFAULT : !a->error && a->value == wanted) {
+	if (see == ORACLE_FAULT ? faulted(a) : !a->error && a->value == wanted) {
 		tm_checked(o->v, 1);
 		return;
 	}
 	who(o, r, name, sizeof(name));
+	if (see != ORACLE_FAULT && a->error == -EIO) {
+		tm_unchecked(o->v, "page %zu %s, for %s could not have it (SIGBUS)", page, when,
+			     name);
+		return;
+	}
 	if (see == ORACLE_FAULT)
 		tm_check(o->v, false,
 			 "%s read %#" PRIx64 " at %p (page %zu) %s (%" PRIu64 " ticks): no fault",
@@ -137,7 +152,7 @@ void oracle_cannot_store(struct oracle *o, char *base, bool readable, const char
 		for (size_t i = 0; i < o->picks; i++) {
 			const struct tm_access a = outcome(o, r, wanted, i);
 
-			tm_check(o->v, a.error == -EFAULT,
+			tm_check(o->v, faulted(&a),
 				 "%s stored to %p (page %zu) %s (%" PRIu64 " ticks)",
 				 who(o, r, name, sizeof(name)), a.address,
 				 o->offset[o->picks - 1 - i] / o->stride, when,

@@ -521,20 +521,30 @@ size_t pages_smaps_bytes(const char *at, size_t bytes, const char *field)
 	return sum;
 }
 
+static size_t huge_bytes(const char *at, size_t bytes)
+{
+	return pages_smaps_bytes(at, bytes, "AnonHugePages") +
+	       pages_smaps_bytes(at, bytes, "ShmemPmdMapped");
+}
+
+bool pages_are_huge(const struct pages *p, const char *at, size_t bytes)
+{
+	return p->kind != PAGES_THP || huge_bytes(at, bytes) >= bytes;
+}
+
 int pages_must_be_huge(struct tm_thread *t, const struct pages *p, const char *at, size_t bytes)
 {
-	size_t huge;
-
-	if (p->kind != PAGES_THP)
-		return 0;
-	huge = pages_smaps_bytes(at, bytes, "AnonHugePages") +
-	       pages_smaps_bytes(at, bytes, "ShmemPmdMapped");
-	if (huge >= bytes)
+	if (pages_are_huge(p, at, bytes))
 		return 0;
 	return tm_fail(t, -ENOTSUP,
 		       "%zu of %zu KiB got huge pages: memory is too fragmented "
 		       "(echo 1 >/proc/sys/vm/compact_memory)",
-		       huge / 1024, bytes / 1024);
+		       huge_bytes(at, bytes) / 1024, bytes / 1024);
+}
+
+bool pages_collapse_refused(int error)
+{
+	return error == EAGAIN || error == EBUSY || error == EINVAL;
 }
 
 static int advise(struct tm_thread *t, const struct pages *p, int advice, const char *name)

@@ -143,8 +143,17 @@ static inline char *pages_at(const struct pages *p, unsigned int spot)
  */
 int pages_map(struct tm_thread *t, struct pages *p, char *at, size_t bytes, bool over);
 
-/* Are [at, at + bytes) mapped by huge pages, all of them? 0 or -ENOTSUP said. */
+/* Are [at, at + bytes) mapped by huge pages, all of them, where the pages are to be transparent huge ones? */
+bool pages_are_huge(const struct pages *p, const char *at, size_t bytes);
+/* The same: 0 or -ENOTSUP said. */
 int pages_must_be_huge(struct tm_thread *t, const struct pages *p, const char *at, size_t bytes);
+
+/*
+ * Did MADV_COLLAPSE refuse with this errno since somebody had a page in his hands, so that
+ * it is to be tried again? Locked, isolated, or just being migrated, for which it says
+ * EINVAL (SCAN_PTE_NON_PRESENT in madvise_collapse_errno(), mm/khugepaged.c).
+ */
+bool pages_collapse_refused(int error);
 
 /*
  * What /proc/self/smaps says under `field` ("Referenced") of the mappings that

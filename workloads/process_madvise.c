@@ -292,10 +292,9 @@ static int give_timed(struct tm_thread *t, struct slot *s)
 	return rc;
 }
 
-/* A page was locked or isolated by somebody: the manual page says to try again. */
 static bool is_transient(const struct tm_thread *t, int error)
 {
-	return t->cell->values[ADVICE] == ADVICE_COLLAPSE && (error == -EAGAIN || error == -EBUSY);
+	return t->cell->values[ADVICE] == ADVICE_COLLAPSE && pages_collapse_refused(-error);
 }
 
 /* Pages that the advice can do something to. */

@@ -23,7 +23,7 @@ struct writes {
 	char *base;
 	size_t bytes;
 	size_t stride;	/* what the record can tell apart */
-	bool only;	/* is a page that nobody stored to never named? */
+	bool only;	/* is a page that nobody stored to not named, as a rule? Else it is said */
 	const char *by; /* what cleared the record, for the violation */
 	/* All pages may be stored to, and have been. 0 or what tm_fail() returned. */
 	int (*restore)(struct tm_thread *t, void *context);

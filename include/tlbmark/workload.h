@@ -215,14 +215,14 @@ void tm_publish(struct tm_thread *t, const void *start, size_t bytes, size_t str
  * translation that was flushed before must not be used. In between it spins
  * and keeps its TLB.
  *
- * 0, or -EFAULT where the access raised SIGSEGV or SIGBUS. tm_self_*: the
+ * 0, or -EFAULT where the access raised SIGSEGV, -EIO where SIGBUS. tm_self_*: the
  * same on the calling CPU.
  */
 struct tm_access {
 	void *address;
 	bool store;
 	uint64_t value; /* to be stored, or what was read */
-	int error;	/* 0 or -EFAULT; set by the responder */
+	int error;	/* 0, -EFAULT or -EIO; set by the responder */
 };
 
 enum { TM_ACCESSES_MAX = 8 };
@@ -262,6 +262,7 @@ struct tm_verdict {
 	uint64_t violations;
 	char first[192];     /* the first violation in words; "" if there is none */
 	char unchecked[128]; /* what could not be looked at, and why; "": all was */
+	bool closed;	     /* a responder did not answer: from then on nothing counts */
 };
 
 /* Counts one check; if `ok` is false a violation, described by the format. */
@@ -290,7 +291,8 @@ void tm_stale_seen(void);
 /* Counts so many checks that found nothing wrong. */
 static inline void tm_checked(struct tm_verdict *v, uint64_t checks)
 {
-	v->checks += checks;
+	if (!v->closed)
+		v->checks += checks;
 }
 
 /*

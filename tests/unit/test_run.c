@@ -442,6 +442,42 @@ static void test_guard(void **unused)
 	signal(SIGBUS, SIG_DFL);
 }
 
+/* Behind the end of a file: no translation makes that. */
+static void test_guard_bus(void **unused)
+{
+	int fd = memfd_create("tlbmark-empty", 0);
+	char *nowhere = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	uint64_t value = 0;
+
+	(void)unused;
+	assert_true(nowhere != MAP_FAILED);
+	tm_guard_install();
+	assert_int_equal(tm_guarded_peek(nowhere, &value), -EIO);
+	assert_int_equal(tm_guarded_peek((void *)8, &value), -EFAULT);
+	assert_int_equal(tm_guarded_poke(nowhere, 1), -EIO);
+	signal(SIGSEGV, SIG_DFL);
+	signal(SIGBUS, SIG_DFL);
+	munmap(nowhere, 4096);
+	close(fd);
+}
+
+/* Where a responder did not answer, what the oracle makes of that is nobody's. */
+static void test_closed(void **unused)
+{
+	struct tm_verdict v = {0};
+
+	(void)unused;
+	tm_check(&v, true, "right");
+	tm_check(&v, false, "wrong %d", 1);
+	tm_checked(&v, 2);
+	v.closed = true;
+	tm_check(&v, false, "wrong %d", 2);
+	tm_checked(&v, 2);
+	assert_int_equal(v.checks, 4);
+	assert_int_equal(v.violations, 1);
+	assert_string_equal(v.first, "wrong 1");
+}
+
 static int open_all(void **unused)
 {
 	char why[256];
@@ -462,7 +498,8 @@ static int close_all(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_guard),	      cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_guard),	      cmocka_unit_test(test_guard_bus),
+		cmocka_unit_test(test_closed),	      cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_duration),      cmocka_unit_test(test_initiators),
 		cmocka_unit_test(test_overlapping),   cmocka_unit_test(test_responders),
 		cmocka_unit_test(test_controls),      cmocka_unit_test(test_verify),
