@@ -157,9 +157,10 @@ static int access_some(struct tm_thread *t, unsigned int first, unsigned int n,
 		for (unsigned int j = 0; j < count; j++)
 			e->responders.r[first + i].access[j].error = -ETIMEDOUT;
 	}
+	/* Each time: an oracle may have put back a verdict of before. */
+	e->r->verdict.closed = true;
 	if (!e->lost) {
 		e->lost = true;
-		e->r->verdict.closed = true;
 		if (!tm_engine_lost_one(e))
 			tm_fail(t, -ETIMEDOUT, "responder %u did not answer the oracle",
 				first + done);
@@ -238,6 +239,8 @@ void tm_unchecked(struct tm_verdict *v, const char *format, ...)
 {
 	va_list ap;
 
+	if (v->closed)
+		return;
 	va_start(ap, format);
 	vsnprintf(v->unchecked, sizeof(v->unchecked), format, ap);
 	va_end(ap);

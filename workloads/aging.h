@@ -9,7 +9,8 @@
  * takes a page that is in use for one that is not. That is told by "Referenced"
  * in /proc/self/smaps.
  *
- * What it cannot see: a stale entry that was evicted in between. Reclaim, too,
+ * What it cannot see: a stale entry that was evicted in between; huge pages of which
+ * reclaim made small ones, which is said. Reclaim, too,
  * may clear the bits at any time, so one loss proves nothing: it is a violation
  * when the same round, done again, loses three times out of eight.
  */

@@ -147,6 +147,13 @@ static void child_main(struct tm_child *c, void *arg)
 	syscall(SYS_exit_group, s->status);
 }
 
+/* What a child that computes with the wrong memory dies of. */
+static bool is_own_fault(int signal_number)
+{
+	return signal_number == SIGSEGV || signal_number == SIGILL || signal_number == SIGTRAP ||
+	       signal_number == SIGFPE;
+}
+
 /* One life and death; *status as waitpid() gives it. */
 static int live(struct tm_thread *t, struct slot *s, uint64_t *begin_ticks, uint64_t *end_ticks,
 		int *status)
@@ -170,10 +177,10 @@ static int live(struct tm_thread *t, struct slot *s, uint64_t *begin_ticks, uint
 	if (rc)
 		return tm_fail(t, rc, "waiting for the child's death");
 	*status = tm_child_reap(&s->child);
-	/* By somebody else, or for want of memory: it tells nothing of a translation. */
 	if (*status < 0)
 		return tm_fail(t, *status, "waiting for the child's status");
-	if (WIFSIGNALED(*status))
+	/* By somebody else, or for want of memory: it tells nothing of a translation. */
+	if (WIFSIGNALED(*status) && !is_own_fault(WTERMSIG(*status)))
 		return tm_fail(t, -ECHILD, "the child was killed while it exited, by signal %d",
 			       WTERMSIG(*status));
 	return 0;

@@ -49,6 +49,7 @@ enum {
 	AREA_PAGES = 512, /* what one page table maps */
 	WALKED_PAGES = 16,
 	REFUSALS_MAX = 100000,
+	INVALID_MAX = 100, /* times that it may be a page that is being migrated */
 	TURNS_MAX = 10000,
 };
 
@@ -299,9 +300,10 @@ static inline int take_away(uint64_t how, const struct pages *p)
 }
 
 /* A page was pinned, locked or isolated by somebody. */
-static bool is_refusal(uint64_t how, int error)
+static bool is_refusal(uint64_t how, int error, uint64_t refused)
 {
-	return how == HOW_COLLAPSE && pages_collapse_refused(error);
+	return how == HOW_COLLAPSE && pages_collapse_refused(error) &&
+	       (error != EINVAL || refused < INVALID_MAX);
 }
 
 static int operate_all(struct tm_thread *t, struct slot *s)
@@ -316,7 +318,7 @@ static int operate_all(struct tm_thread *t, struct slot *s)
 		pages_publish(t, s->pages->at, s->pages->bytes, t->page_bytes);
 		tm_begin(t);
 		rc = take_away(how, s->pages);
-		if (rc && is_refusal(how, errno) && ++refused < REFUSALS_MAX) {
+		if (rc && is_refusal(how, errno, refused) && ++refused < REFUSALS_MAX) {
 			*t->in_operation = 0;
 			continue;
 		}
@@ -399,7 +401,7 @@ static int check_once(struct tm_thread *t, struct slot *s, struct tm_verdict *v)
 	}
 	wait_for_walk(&s->walker[0]);
 	while (!rc && take_away(how, s->pages)) {
-		if (!is_refusal(how, errno) || ++refused == REFUSALS_MAX)
+		if (!is_refusal(how, errno, refused) || ++refused == REFUSALS_MAX)
 			rc = tm_fail(t, -errno, "%s under walkers", hows[how]);
 	}
 	if (rc)

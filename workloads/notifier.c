@@ -231,9 +231,8 @@ static void listen(struct told *told, const struct tm_notifier_event *e, bool ra
 
 /*
  * Of the watched page each notifier that listens was told as its kind says,
- * before the page was free: of the range before and after, of the flush in
- * between. More often than once where the kernel did something of its own to it
- * meanwhile; that it is once else is counted by the operations.
+ * before the page was free: of the range before and after, or of the flush.
+ * More often than once where the kernel did something of its own to it meanwhile.
  */
 static void check_told(const struct tm_thread *t, const struct tm_notifier_event *event,
 		       uint32_t events, struct tm_verdict *v)

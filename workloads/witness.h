@@ -2,8 +2,8 @@
 /*
  * For verify() of workloads whose pages stay mapped: every CPU of the cell as
  * a witness of what a word holds. Witness 0 is the calling initiator, witness
- * r + 1 is responder r. 0, or -errno where a witness gave no answer; a fault
- * is an answer, and the wrong one.
+ * r + 1 is responder r. 0, or -errno where a witness gave no answer; a SIGSEGV
+ * is an answer, and the wrong one; a SIGBUS is none.
  */
 #ifndef TLBMARK_WITNESS_H
 #define TLBMARK_WITNESS_H

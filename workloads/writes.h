@@ -6,7 +6,7 @@
  * A round lets every CPU store to the picked pages, so that its TLB holds
  * entries by which it may store again without asking. Then the record is
  * cleared, one CPU each, in turn, stores to some of the pages, and the record
- * must name these and no others. A flush that is missing shows as a store that
+ * must name these; others are said. A flush that is missing shows as a store that
  * nobody noted.
  */
 #ifndef TLBMARK_WRITES_H

@@ -222,7 +222,7 @@ struct tm_access {
 	void *address;
 	bool store;
 	uint64_t value; /* to be stored, or what was read */
-	int error;	/* 0, -EFAULT or -EIO; set by the responder */
+	int error;	/* 0, -EFAULT or -EIO, or -ETIMEDOUT for it; set by the responder */
 };
 
 enum { TM_ACCESSES_MAX = 8 };

@@ -400,7 +400,7 @@ static struct oracle begin_oracle(struct tm_thread *t, struct tm_verdict *v, uin
 	memset(words, 0, sizeof(words));
 	memset(v, 0, sizeof(*v));
 	v->rounds = rounds;
-	dead = readonly = false;
+	dead = bus = readonly = false;
 	stale_responder = UINT32_MAX;
 	return (struct oracle){.t = t, .v = v, .stride = sizeof(uint64_t)};
 }
