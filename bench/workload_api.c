@@ -195,6 +195,11 @@ int tm_poke(struct tm_thread *t, unsigned int responder, void *address, uint64_t
 	return tm_accessed(t, responder)->error;
 }
 
+bool tm_lost_one(struct tm_thread *t)
+{
+	return tm_engine_lost_one(t->engine);
+}
+
 unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder)
 {
 	return t->engine->cell->placement.responder_cpu[responder];

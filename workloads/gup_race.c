@@ -49,7 +49,6 @@ enum {
 	AREA_PAGES = 512, /* what one page table maps */
 	WALKED_PAGES = 16,
 	REFUSALS_MAX = 100000,
-	INVALID_MAX = 100, /* times that it may be a page that is being migrated */
 	TURNS_MAX = 10000,
 };
 
@@ -302,8 +301,7 @@ static inline int take_away(uint64_t how, const struct pages *p)
 /* A page was pinned, locked or isolated by somebody. */
 static bool is_refusal(uint64_t how, int error, uint64_t refused)
 {
-	return how == HOW_COLLAPSE && pages_collapse_refused(error) &&
-	       (error != EINVAL || refused < INVALID_MAX);
+	return how == HOW_COLLAPSE && pages_collapse_refused(error, refused);
 }
 
 static int operate_all(struct tm_thread *t, struct slot *s)

@@ -119,32 +119,6 @@ void kmod_mask_responders(const struct tm_thread *t, unsigned char mask[KMOD_MAS
 		kmod_mask_add(mask, tm_responder_cpu(t, i));
 }
 
-/* A CPU that cannot go has no such file. */
-static bool is_online(unsigned int cpu)
-{
-	char path[64];
-	char c = '1';
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return true;
-	if (read(fd, &c, 1) != 1)
-		c = '0';
-	close(fd);
-	return c == '1';
-}
-
-bool kmod_cpus_online(const struct tm_thread *t)
-{
-	bool online = is_online(t->cpu);
-
-	for (unsigned int i = 0; i < t->cell->responders; i++)
-		online = online && is_online(tm_responder_cpu(t, i));
-	return online;
-}
-
 int kmod_call(struct tm_thread *t, int fd, unsigned long request, struct tm_kmod_run *run,
 	      uint32_t batch)
 {

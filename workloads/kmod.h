@@ -54,9 +54,6 @@ void kmod_mask_add(unsigned char mask[KMOD_MASK_BYTES], unsigned int cpu);
 /* Sets the responders' CPUs in `mask`, which is cleared first. From setup() on. */
 void kmod_mask_responders(const struct tm_thread *t, unsigned char mask[KMOD_MASK_BYTES]);
 
-/* Are this CPU and the responders' all there still? The modules leave out who is not. */
-bool kmod_cpus_online(const struct tm_thread *t);
-
 /*
  * One call: ioctl(fd, request, run), where `run` is the first member of the
  * request's struct, whose other members are already set, for the samples that

@@ -109,7 +109,7 @@ static int collapse(struct tm_thread *t, const struct pages *p)
 	const struct timespec nap = {.tv_nsec = NAP_NS};
 
 	for (int refused = 0; madvise(p->at, p->bytes, MADV_COLLAPSE); refused++) {
-		if (!pages_collapse_refused(errno) || refused == REFUSALS_MAX)
+		if (!pages_collapse_refused(errno, (uint64_t)refused) || refused == REFUSALS_MAX)
 			return tm_fail(t, -errno, "MADV_COLLAPSE of %zu bytes", p->bytes);
 		nanosleep(&nap, NULL);
 	}
@@ -130,7 +130,8 @@ static int collapse_operate(struct tm_thread *t, void *state)
 		pages_publish(t, p->at, present_bytes(t, p), t->page_bytes);
 		tm_begin(t);
 		rc = madvise(p->at, p->bytes, MADV_COLLAPSE);
-		if (rc && pages_collapse_refused(errno) && ++refused < REFUSALS_MAX) {
+		if (rc && pages_collapse_refused(errno, (uint64_t)refused) &&
+		    ++refused < REFUSALS_MAX) {
 			/* Nothing was collapsed: no operation. */
 			*t->in_operation = 0;
 			continue;

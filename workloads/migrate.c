@@ -31,7 +31,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <tlbmark/workload.h>
@@ -167,14 +166,6 @@ static int ask(struct tm_thread *t, const struct slot *s, int node, size_t *stay
 	return 0;
 }
 
-/* What keeps a page where it is, a batch of another CPU or somebody's look at it, is soon over. */
-static void let_go(unsigned int again)
-{
-	struct timespec t = {.tv_nsec = 1000000l << again};
-
-	nanosleep(&t, NULL);
-}
-
 /* mbind() says EIO where the others say how many: some pages are where they were. */
 static bool went(long left)
 {
@@ -204,7 +195,7 @@ static int arrive(struct tm_thread *t, struct slot *s, uint64_t how, long left)
 				       "%s left %zu of %zu pages behind (%d, not node %d)",
 				       hows[how], stayed, s->count, one, to);
 		if (absent < stayed)
-			let_go(again);
+			pages_let_go(again);
 		for (size_t i = 0; i < s->count; i++)
 			(void)*(volatile char *)s->address[i];
 		left = migrate(s, how);

@@ -122,7 +122,7 @@ int notified_fill(struct tm_thread *t, struct pages *p, enum notified_op op)
 static int collapse(const struct pages *p)
 {
 	for (int refused = 0; madvise(p->at, p->bytes, MADV_COLLAPSE); refused++) {
-		if (!pages_collapse_refused(errno) || refused == REFUSALS_MAX)
+		if (!pages_collapse_refused(errno, (uint64_t)refused) || refused == REFUSALS_MAX)
 			return -1;
 	}
 	return 0;

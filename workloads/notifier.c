@@ -417,10 +417,11 @@ static int operate_checked(struct tm_thread *t, const struct state *s, struct pa
 	struct tm_notifier_fill fill;
 	int rc = fill_tlbs(t, s->tlb_fd, p, &fill);
 
-	if (!rc && told)
+	if (!rc && told) {
 		rc = watch(t, s->fd, page);
-	/* What NUMA balancing took away is present again: of what is not, nobody need be told. */
-	(void)*(const volatile char *)page;
+		/* Again present, if NUMA balancing took it away: else nobody need be told. */
+		(void)*(const volatile char *)page;
+	}
 	if (!rc && notified_do(p, op_of(t)))
 		rc = failed(t, p);
 	if (!rc)

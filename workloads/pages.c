@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pages.h"
@@ -542,9 +543,18 @@ int pages_must_be_huge(struct tm_thread *t, const struct pages *p, const char *a
 		       huge_bytes(at, bytes) / 1024, bytes / 1024);
 }
 
-bool pages_collapse_refused(int error)
+void pages_let_go(unsigned int again)
 {
-	return error == EAGAIN || error == EBUSY || error == EINVAL;
+	struct timespec moment = {.tv_nsec = 1000000l << again};
+
+	nanosleep(&moment, NULL);
+}
+
+enum { INVALID_MAX = 100 };
+
+bool pages_collapse_refused(int error, uint64_t refused)
+{
+	return error == EAGAIN || error == EBUSY || (error == EINVAL && refused < INVALID_MAX);
 }
 
 static int advise(struct tm_thread *t, const struct pages *p, int advice, const char *name)

@@ -149,11 +149,19 @@ bool pages_are_huge(const struct pages *p, const char *at, size_t bytes);
 int pages_must_be_huge(struct tm_thread *t, const struct pages *p, const char *at, size_t bytes);
 
 /*
+ * What keeps a page where it is, a batch of another CPU or somebody's look at it, is soon
+ * over: waits for 1 ms, and twice as long each time `again`, from 0 to 9.
+ */
+void pages_let_go(unsigned int again);
+
+/*
  * Did MADV_COLLAPSE refuse with this errno since somebody had a page in his hands, so that
  * it is to be tried again? Locked, isolated, or just being migrated, for which it says
- * EINVAL (SCAN_PTE_NON_PRESENT in madvise_collapse_errno(), mm/khugepaged.c).
+ * EINVAL (SCAN_PTE_NON_PRESENT in madvise_collapse_errno(), mm/khugepaged.c); so that it
+ * says, too, of what stays as it is: after a hundred times it is believed. `refused`: the
+ * times before.
  */
-bool pages_collapse_refused(int error);
+bool pages_collapse_refused(int error, uint64_t refused);
 
 /*
  * What /proc/self/smaps says under `field` ("Referenced") of the mappings that

@@ -292,9 +292,10 @@ static int give_timed(struct tm_thread *t, struct slot *s)
 	return rc;
 }
 
-static bool is_transient(const struct tm_thread *t, int error)
+static bool is_transient(const struct tm_thread *t, int error, int refused)
 {
-	return t->cell->values[ADVICE] == ADVICE_COLLAPSE && pages_collapse_refused(-error);
+	return t->cell->values[ADVICE] == ADVICE_COLLAPSE &&
+	       pages_collapse_refused(-error, (uint64_t)refused);
 }
 
 /* Pages that the advice can do something to. */
@@ -324,7 +325,7 @@ static int operate(struct tm_thread *t, void *state)
 			return rc;
 		pages_publish(t, p->at, p->bytes, t->page_bytes);
 		rc = give_timed(t, s);
-		if (rc && is_transient(t, rc) && ++refused < REFUSALS_MAX)
+		if (rc && is_transient(t, rc, refused) && ++refused < REFUSALS_MAX)
 			continue;
 		if (rc)
 			return tm_fail(t, rc, "advice %s of %zu bytes",
@@ -340,7 +341,7 @@ static int give_or_fail(struct tm_thread *t, const struct pages *p, void *argume
 	struct slot *s = argument;
 	int rc = give(s);
 
-	for (int refused = 0; is_transient(t, rc) && refused < REFUSALS_MAX; refused++)
+	for (int refused = 0; is_transient(t, rc, refused) && refused < REFUSALS_MAX; refused++)
 		rc = give(s);
 	return rc ? tm_fail(t, rc, "advice %s of %zu bytes", advices[t->cell->values[ADVICE]],
 			    p->bytes)

@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <tlbmark/workload.h>
@@ -161,13 +160,11 @@ static int split_for_certain(struct tm_thread *t, const struct pages *p, char *h
 	uint64_t how = t->cell->values[HOW];
 
 	for (unsigned int i = 0; i < (how == HOW_FREE ? TRIES : 1); i++) {
-		struct timespec moment = {.tv_nsec = 1000000l << i};
-
 		if (split(how, huge, t->page_bytes))
 			return tm_fail(t, -errno, "splitting a huge page by %s", hows[how]);
 		if (pages_smaps_bytes(p->at, p->bytes, field) < whole)
 			return 0;
-		nanosleep(&moment, NULL);
+		pages_let_go(i);
 	}
 	return tm_fail(t, -EBUSY, "%s did not split the huge page", hows[how]);
 }

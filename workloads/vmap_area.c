@@ -75,9 +75,8 @@ int vmap_area_verify(struct tm_thread *t, int fd, enum tm_vmap_how how, uint32_t
 		if (rc)
 			return tm_fail(t, -errno, "reading an alias on every CPU");
 		/* The module leaves out who is offline. */
-		if (request.loads < loads && !request.stale_after && !kmod_cpus_online(t))
-			return tm_fail(t, -ENXIO, "%llu of %" PRIu64 " loads: a CPU is gone",
-				       request.loads, loads);
+		if (request.loads < loads && !request.stale_after && tm_lost_one(t))
+			return -ECHILD;
 		stale = request.stale_after;
 		tm_check(v, request.loads == loads,
 			 "only %llu of %" PRIu64 " loads from a mapped area were right",

@@ -249,6 +249,9 @@ int tm_self_poke(void *address, uint64_t value);
  */
 void tm_roam(int but);
 
+/* Was a CPU taken away from this thread or from a responder? Then the run has failed (-ECHILD), which is said. */
+bool tm_lost_one(struct tm_thread *t);
+
 /* The CPU on which responder 0 .. cell->responders - 1 is pinned. From setup() on. */
 unsigned int tm_responder_cpu(const struct tm_thread *t, unsigned int responder);
 
