@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #define _GNU_SOURCE
 #include <errno.h>
-#include <numaif.h>
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -42,9 +41,6 @@ static int start_locked(struct updates *u)
 		u->stack = NULL;
 		rc = -errno;
 	}
-	/* Nor is it looked at by NUMA balancing, which passes over what has a policy. */
-	if (!rc)
-		mbind(u->stack, STACK_BYTES, MPOL_PREFERRED, NULL, 0, 0);
 	rc = rc ? rc : -pthread_attr_setstack(&attributes, u->stack, STACK_BYTES);
 	rc = rc ? rc : -pthread_create(&u->thread, &attributes, count_always, u);
 	pthread_attr_destroy(&attributes);
