@@ -15,7 +15,7 @@ enum {
 	OPENING_VISITS = 10,	/* or so many bouts of each workload on the average */
 	FAILURES_MAX = 8,	/* in a row: then a workload is given up; */
 	WAYS_MOST = 8,		/* with more ways a workload's visits are no more, */
-	WAYS_LEAST = 4,		/* and of two the second one is not to be the last of all */
+	WAYS_LEAST = 5,		/* and of two the second one is not to be the last of all */
 };
 /*
  * At first everything is looked at, as often as there is time: who tries a patch

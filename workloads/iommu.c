@@ -16,7 +16,6 @@
 #define PCI_DEVICES "/sys/bus/pci/devices"
 
 /* From an unmap to the device's write. */
-enum { SHORT_NS = 3000000, LONG_NS = 40000000 };
 
 const char *const iommu_modes[] = {"current", "strict", "lazy", "passthrough", NULL};
 
@@ -140,45 +139,6 @@ int iommu_attach(struct tm_thread *t, int fd, const struct iommu_device *d, enum
 	*domain = (enum tm_dma_domain)request.domain;
 	if (mode != IOMMU_CURRENT && *domain != domains[mode])
 		return tm_fail(t, -ENOTSUP, "this IOMMU does not do %s", iommu_modes[mode]);
-	return 0;
-}
-
-/*
- * Strict, because the IOTLB was told of the unmap, and lazy, because the address is not
- * given again before it was. The module fills the queue, so that it is; where it came
- * back too early, a timer's flush after 10 ms would hide that. So the write comes sooner,
- * as a rule: some 400 maps fit into 3 ms, and into 40 on the slowest machine.
- */
-int iommu_verify_reuse(struct tm_thread *t, int fd, enum tm_dma_domain domain, struct tm_verdict *v)
-{
-	bool late = false;
-
-	if (domain != TM_DMA_STRICT && domain != TM_DMA_LAZY)
-		return 0;
-	for (uint64_t i = 0; i < 1 + v->rounds / 8; i++) {
-		struct tm_dma_reuse reuse = {
-			.bytes = 1 + (uint32_t)(tm_random(t) % TM_DMA_TRANSFER_MAX),
-			.lead_ns = (1 + (uint32_t)(tm_random(t) % 3)) * SHORT_NS,
-			.maps_most = TM_DMA_REUSE_MAPS_MAX,
-		};
-
-		if (late || !(tm_random(t) % 8))
-			reuse.lead_ns = LONG_NS;
-		if (ioctl(fd, TM_DMA_REUSE, &reuse)) {
-			if (errno == EOPNOTSUPP)
-				return 0; /* bounce buffers */
-			return tm_fail(t, -errno, "a write of %u bytes", reuse.bytes);
-		}
-		late = reuse.outcome == TM_DMA_EARLY;
-		if (late)
-			continue;
-		tm_check(v, reuse.outcome == TM_DMA_LANDED,
-			 "%u bytes that the device wrote to an address arrived %s, the address "
-			 "given again by map %u after its unmap",
-			 reuse.bytes,
-			 reuse.outcome == TM_DMA_BLOCKED ? "nowhere" : "where it had led before",
-			 reuse.maps);
-	}
 	return 0;
 }
 

@@ -40,15 +40,6 @@ int iommu_attach(struct tm_thread *t, int fd, const struct iommu_device *d, enum
 		 enum tm_dma_domain *domain);
 
 /*
- * For verify(): an address that is mapped again means what it is mapped to now, also
- * for a write that the edu device had under way. Where nothing translates there is
- * nothing to check, and where the address does not come back in time neither. 0, or
- * what tm_fail() returned. 200 ms a look, and 100 more once.
- */
-int iommu_verify_reuse(struct tm_thread *t, int fd, enum tm_dma_domain domain,
-		       struct tm_verdict *v);
-
-/*
  * Counts invalidations of IOTLBs, of the whole machine, from now on: the
  * tracepoint intel_iommu:qi_submit. NULL where that is not to be had.
  */

@@ -16,8 +16,11 @@
  * stolen and return does not hold here. Controls are interrupted as well; what
  * tells them apart is the kernel's count of flushes. Only the probe bpf has that of
  * the operations alone: with another the delivered ratio is met by those interrupts
- * already, and a valid run need not have flushed. migrate_pages() takes
- * everything along that the process alone has on that node: stacks, heap.
+ * already, and a valid run need not have flushed.
+ *
+ * migrate_pages() takes everything along that the process alone has on that
+ * node: stacks, heap. So that is taken to the other node before, where it stays, and
+ * between two operations the mapping goes back alone, by move_pages().
  *
  * It does not measure the faults of whoever finds a migration entry, nor what
  * NUMA balancing or compaction do, which choose the pages themselves.
@@ -203,6 +206,14 @@ static int arrive(struct tm_thread *t, struct slot *s, uint64_t how, long left)
 	return tm_fail(t, -errno, "%s to node %d", hows[how], to);
 }
 
+/* Where everything else of the process goes along, the mapping comes back alone. */
+static int return_alone(struct tm_thread *t, struct slot *s)
+{
+	if (t->cell->values[HOW] != HOW_MIGRATE_PAGES)
+		return 0;
+	return arrive(t, s, HOW_MOVE_PAGES, migrate(s, HOW_MOVE_PAGES));
+}
+
 static int make_lists(struct tm_thread *t, struct slot *s)
 {
 	int node[2];
@@ -266,7 +277,10 @@ static int prepare(struct tm_thread *t, void *state)
 		rc = keep_to_own_pages(t);
 	/* Wherever the first touch put them: now to the first node. */
 	s->on = 1;
-	return rc ? rc : arrive(t, s, HOW_MOVE_PAGES, migrate(s, HOW_MOVE_PAGES));
+	rc = rc ? rc : arrive(t, s, HOW_MOVE_PAGES, migrate(s, HOW_MOVE_PAGES));
+	if (!rc && t->cell->values[HOW] == HOW_MIGRATE_PAGES)
+		rc = arrive(t, s, HOW_MIGRATE_PAGES, migrate(s, HOW_MIGRATE_PAGES));
+	return rc ? rc : return_alone(t, s);
 }
 
 static int operate(struct tm_thread *t, void *state)
@@ -285,6 +299,7 @@ static int operate(struct tm_thread *t, void *state)
 		left = migrate(s, how);
 		tm_end(t, base_pages);
 		rc = arrive(t, s, how, left);
+		rc = rc ? rc : return_alone(t, s);
 	}
 	return rc;
 }
@@ -303,8 +318,10 @@ static int check_updates(struct tm_thread *t, struct slot *s, struct tm_verdict 
 
 	if (rc)
 		return rc;
-	for (uint64_t i = 0; i < v->rounds && !rc; i++)
+	for (uint64_t i = 0; i < v->rounds && !rc; i++) {
 		rc = arrive(t, s, how, migrate(s, how));
+		rc = rc ? rc : return_alone(t, s);
+	}
 	updates_stop(&u);
 	if (!rc)
 		updates_check(&u, v);
@@ -338,6 +355,7 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		oracle_see(&o, p->at, ORACLE_STAMP, "after the migration");
 		rc = witness_store(t, writer, word, value);
 		rc = rc ? rc : witness_all_read(t, word, value, "stored after the migration", v);
+		rc = rc ? rc : return_alone(t, s);
 	}
 	rc = rc ? rc : pages_must_be_huge(t, p, p->at, p->bytes);
 	rc = rc ? rc : check_updates(t, s, v);
