@@ -61,10 +61,17 @@ static uint64_t table_pages(void)
 	return huge_bytes ? huge_bytes / pages_kind_bytes(PAGES_4K) : 1;
 }
 
-/* One page stays when the end is cut off. */
+/* When the end is cut off one page stays, or the pages of one table. */
 static uint64_t kept(const struct tm_cell_args *c)
 {
-	return c->values[HOW] == HOW_SHRINK;
+	if (c->values[HOW] != HOW_SHRINK)
+		return 0;
+	return c->values[KIND] == KIND_4K_PMD ? table_pages() : 1;
+}
+
+static size_t kept_bytes(const struct tm_thread *t, const struct pages *p)
+{
+	return kept(t->cell) * p->page_bytes;
 }
 
 static int mremap_probe_cell(const struct tm_cell_args *c, char *why, size_t why_size)
@@ -125,7 +132,7 @@ static inline int remap(const struct tm_thread *t, struct pages *p, char *from, 
 	char *got;
 
 	if (how == HOW_SHRINK)
-		got = mremap(from, p->bytes, p->page_bytes, 0);
+		got = mremap(from, p->bytes, kept_bytes(t, p), 0);
 	else
 		got = mremap(from, p->bytes, p->bytes,
 			     how == HOW_MOVE ? flags : flags | MREMAP_DONTUNMAP, to);
@@ -143,7 +150,7 @@ static struct move next_move(const struct tm_thread *t, struct pages *p)
 	struct move m = {
 		.from = pages_at(p, p->spot),
 		.to = pages_at(p, !p->spot),
-		.covered_bytes = p->bytes - kept(t->cell) * p->page_bytes,
+		.covered_bytes = p->bytes - kept_bytes(t, p),
 	};
 
 	if (t->cell->values[HOW] == HOW_SHRINK)
@@ -158,7 +165,7 @@ static int regrow(struct tm_thread *t, struct pages *p)
 {
 	if (t->cell->values[HOW] != HOW_SHRINK)
 		return 0;
-	if (mremap(p->at, p->page_bytes, p->bytes, 0) == MAP_FAILED)
+	if (mremap(p->at, kept_bytes(t, p), p->bytes, 0) == MAP_FAILED)
 		return tm_fail(t, -errno, "growing to %zu bytes", p->bytes);
 	return pages_populate(t, p->at, p->bytes, p->page_bytes, true);
 }
@@ -192,35 +199,62 @@ static int mremap_operate(struct tm_thread *t, void *state)
  * the new one has the content. Without the flush a responder would still read
  * the stamp at the old place.
  */
+static int check_remap(struct tm_thread *t, struct pages *p, struct oracle *o)
+{
+	uint64_t how = t->cell->values[HOW];
+	struct move m = next_move(t, p);
+	char *old = m.from + kept_bytes(t, p);
+	int rc = make_room(t, p, m.to);
+
+	if (rc)
+		return rc;
+	oracle_write(o, old);
+	oracle_see(o, old, ORACLE_STAMP, "before mremap");
+	rc = remap(t, p, m.from, m.to);
+	if (rc)
+		return tm_fail(t, rc, "mremap of %zu bytes", p->bytes);
+	oracle_see(o, old, how == HOW_DONTUNMAP ? ORACLE_ZERO : ORACLE_FAULT,
+		   "at the old place after mremap");
+	if (how != HOW_SHRINK)
+		oracle_see(o, m.to, ORACLE_STAMP, "at the new place after mremap");
+	return 0;
+}
+
+/*
+ * What stays when the end is cut off moves like any other mapping, and back again. Not
+ * in the same call: it would begin with the flush of the end.
+ */
+static int check_rest(struct tm_thread *t, struct pages *p, struct oracle *o)
+{
+	char *from = pages_at(p, 0), *to = pages_at(p, 1);
+	size_t stays = kept_bytes(t, p);
+	int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+	oracle_write(o, from);
+	oracle_see(o, from, ORACLE_STAMP, "before what stays is moved");
+	if (mremap(from, stays, stays, flags, to) == MAP_FAILED)
+		return tm_fail(t, -errno, "mremap of %zu bytes", stays);
+	oracle_see(o, from, ORACLE_FAULT, "at the old place of what stayed");
+	oracle_see(o, to, ORACLE_STAMP, "at the new place of what stayed");
+	if (mremap(to, stays, stays, flags, from) == MAP_FAILED)
+		return tm_fail(t, -errno, "mremap of %zu bytes back", stays);
+	return 0;
+}
+
 static int mremap_verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 {
 	struct pages *p = pages_of(t, state);
-	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes};
-	uint64_t how = t->cell->values[HOW];
-	size_t head = kept(t->cell) * p->page_bytes;
-	int rc;
+	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes}, rest = o;
+	size_t stays = kept_bytes(t, p);
+	int rc = 0;
 
-	while (oracle_next(&o, p->bytes - head)) {
-		struct move m = next_move(t, p);
-		char *old = m.from + head;
-
-		rc = make_room(t, p, m.to);
-		if (rc)
-			return rc;
-		oracle_write(&o, old);
-		oracle_see(&o, old, ORACLE_STAMP, "before mremap");
-		rc = remap(t, p, m.from, m.to);
-		if (rc)
-			return tm_fail(t, rc, "mremap of %zu bytes", p->bytes);
-		oracle_see(&o, old, how == HOW_DONTUNMAP ? ORACLE_ZERO : ORACLE_FAULT,
-			   "at the old place after mremap");
-		if (how != HOW_SHRINK)
-			oracle_see(&o, m.to, ORACLE_STAMP, "at the new place after mremap");
-		rc = regrow(t, p);
-		if (rc)
-			return rc;
+	while (!rc && oracle_next(&o, p->bytes - stays)) {
+		rc = check_remap(t, p, &o);
+		if (!rc && stays && oracle_next(&rest, stays))
+			rc = check_rest(t, p, &rest);
+		rc = rc ? rc : regrow(t, p);
 	}
-	return 0;
+	return rc;
 }
 
 const struct tm_workload tm_workload_mremap = {
