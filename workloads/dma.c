@@ -201,13 +201,13 @@ static int operate(struct tm_thread *t, void *state)
 	return rc;
 }
 
-/* Of a write, before the device does it. */
+/* From the unmap to the device's write. */
 enum { SHORT_NS = 3000000, LONG_NS = 40000000 };
 
 /*
  * An address that is mapped again means what it is mapped to now, also for a write that
- * the edu device had under way. Where nothing translates there is nothing to check, and
- * where the address does not come back in time neither. 200 ms a look, and 100 more once.
+ * the edu device had under way. Where nothing translates there is nothing to check,
+ * nor where the address does not come back in time. 200 ms a look, and 100 more once.
  *
  * Strict, because the IOTLB was told of the unmap, and lazy, because the address is not
  * given again before it was. The module fills the queue, so that it is; where it came

@@ -229,17 +229,18 @@ static bool is_conclusive(const struct state *s, const struct tm_dma_window *w)
 /*
  * Strict: what is unmapped is dead. Lazy: once more have followed than a flush
  * queue holds, it is flushed. Passthrough, or no IOMMU: nothing is in the way.
- * A look that came too late for the write is made again, sooner.
+ * A look that was too late for the write, or too early to tell, is made again with more time.
  */
 static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 {
 	const struct state *s = state;
 	bool lazy = s->domain == TM_DMA_LAZY;
+	uint64_t looks = 0;
 	unsigned int late = 0;
 
-	for (uint64_t looks = 0; looks < 1 + v->rounds / 8 && late < MOST_LATE;) {
+	while (looks < 1 + v->rounds / 8 && late < MOST_LATE) {
 		struct tm_dma_window w = {
-			.lead_ns = lazy ? 60000000 : 5000000u << late,
+			.lead_ns = lazy ? 60000000 + late * 10000000 : 5000000u << late,
 			.others = lazy ? 1024 : 0,
 		};
 		int rc = look(t, s, &w, v);
@@ -264,6 +265,8 @@ static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 		else
 			tm_checked(v, 1);
 	}
+	if (!looks)
+		tm_unchecked(v, "no write of the device came when it could tell");
 	return 0;
 }
 

@@ -15,8 +15,6 @@
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 
-/* From an unmap to the device's write. */
-
 const char *const iommu_modes[] = {"current", "strict", "lazy", "passthrough", NULL};
 
 /* As /sys/kernel/iommu_groups/N/type names them. */

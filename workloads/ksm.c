@@ -431,7 +431,7 @@ static int check_stores(struct tm_thread *t, struct pages *p, struct tm_verdict 
 		(unsigned long long)w.stored);
 	for (size_t i = 0; i < CONTENTS && !rc; i++)
 		rc = witness_all_read(t, first_word(p, i), content(i), "beside the stores", v);
-	return rc;
+	return rc ? rc : ksmd_wait(t, p->at, CONTENTS, 0);
 }
 
 static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)

@@ -19,8 +19,9 @@
  * already, and a valid run need not have flushed.
  *
  * migrate_pages() takes everything along that the process alone has on that
- * node: stacks, heap. So that is taken to the other node before, where it stays, and
- * between two operations the mapping goes back alone, by move_pages().
+ * node: stacks, heap. So that is taken to the other node before, where it stays but for
+ * what is allocated later; between two operations the mapping comes back alone, by
+ * move_pages(), and timed is the way there.
  *
  * It does not measure the faults of whoever finds a migration entry, nor what
  * NUMA balancing or compaction do, which choose the pages themselves.

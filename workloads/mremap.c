@@ -32,6 +32,7 @@
 enum { PAGES, KIND, HOW };
 enum { KIND_4K, KIND_4K_PMD, KIND_THP, KIND_HUGETLB };
 enum { HOW_MOVE, HOW_SHRINK, HOW_DONTUNMAP };
+enum { OTHER_STAMPS = 1 << 20 }; /* epochs of what stays, never those of the end */
 
 static const char *const kinds[] = {"4k", "4k-pmd", "thp", "hugetlb", NULL};
 static const char *const hows[] = {"move", "shrink", "dontunmap", NULL};
@@ -160,7 +161,7 @@ static struct move next_move(const struct tm_thread *t, struct pages *p)
 	return m;
 }
 
-/* Only what was cut off has to be made again: the rest moves to and fro. */
+/* Only what was cut off has to be made again: what moves goes to and fro. */
 static int regrow(struct tm_thread *t, struct pages *p)
 {
 	if (t->cell->values[HOW] != HOW_SHRINK)
@@ -238,6 +239,7 @@ static int check_rest(struct tm_thread *t, struct pages *p, struct oracle *o)
 	oracle_see(o, to, ORACLE_STAMP, "at the new place of what stayed");
 	if (mremap(to, stays, stays, flags, from) == MAP_FAILED)
 		return tm_fail(t, -errno, "mremap of %zu bytes back", stays);
+	oracle_see(o, to, ORACLE_FAULT, "where what stayed had been for a moment");
 	return 0;
 }
 
@@ -248,6 +250,7 @@ static int mremap_verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 	size_t stays = kept_bytes(t, p);
 	int rc = 0;
 
+	rest.epoch = OTHER_STAMPS;
 	while (!rc && oracle_next(&o, p->bytes - stays)) {
 		rc = check_remap(t, p, &o);
 		if (!rc && stays && oracle_next(&rest, stays))
