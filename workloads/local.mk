@@ -72,6 +72,8 @@ libtlbmark_workloads_a_SOURCES = \
 	workloads/ksmd.h \
 	workloads/memory_group.c \
 	workloads/memory_group.h \
+	workloads/nodes.c \
+	workloads/nodes.h \
 	workloads/notified.c \
 	workloads/notified.h \
 	workloads/oracle.c \

@@ -39,6 +39,7 @@
 
 #include <tlbmark/workload.h>
 
+#include "nodes.h"
 #include "oracle.h"
 #include "pages.h"
 #include "updates.h"
@@ -74,23 +75,6 @@ struct state {
 	struct slot slot[];
 };
 
-/* The first node after `node` that memory may be taken from; -1: no other. */
-static int next_node(int node)
-{
-	struct bitmask *allowed = numa_get_mems_allowed();
-	int found = -1;
-
-	for (int i = 1; found < 0 && i <= numa_max_node(); i++) {
-		int other = (node + i) % (numa_max_node() + 1);
-
-		if (other != node && numa_bitmask_isbitset(allowed, (unsigned int)other) &&
-		    numa_node_size64(other, NULL) > 0)
-			found = other;
-	}
-	numa_bitmask_free(allowed);
-	return found;
-}
-
 static int probe(char *why, size_t why_size)
 {
 	if (numa_available() < 0)
@@ -98,7 +82,7 @@ static int probe(char *why, size_t why_size)
 	else if (syscall(SYS_move_pages, 0, 0, NULL, NULL, NULL, 0))
 		snprintf(why, why_size, "this kernel has no move_pages(2) (CONFIG_MIGRATION): %s",
 			 strerror(errno));
-	else if (next_node(-1) < 0 || next_node(next_node(-1)) < 0)
+	else if (!nodes_several())
 		snprintf(why, why_size, "there is only one memory node to be used here");
 	else
 		return 0;
@@ -223,7 +207,7 @@ static int make_lists(struct tm_thread *t, struct slot *s)
 	node[0] = t->cell->memory_node;
 	if (node[0] < 0)
 		node[0] = numa_node_of_cpu((int)t->cpu);
-	node[1] = next_node(node[0]);
+	node[1] = nodes_next(node[0]);
 	if (node[0] < 0 || node[1] < 0)
 		return tm_fail(t, -ENOTSUP, "no second memory node beside node %d", node[0]);
 	s->address = calloc(s->count, sizeof(*s->address));
@@ -261,6 +245,16 @@ static int keep_to_own_pages(struct tm_thread *t)
 	return 0;
 }
 
+/* All that is the process's own goes to the second node, and stays there. */
+static int take_along(struct tm_thread *t, struct slot *s)
+{
+	int rc = keep_to_own_pages(t);
+
+	if (!rc && migrate(s, HOW_MIGRATE_PAGES) < 0)
+		rc = tm_fail(t, -errno, "migrate_pages of the process");
+	return rc;
+}
+
 static int prepare(struct tm_thread *t, void *state)
 {
 	struct state *all = state;
@@ -275,13 +269,10 @@ static int prepare(struct tm_thread *t, void *state)
 	rc = rc ? rc : pages_must_be_huge(t, p, p->at, p->bytes);
 	rc = rc ? rc : make_lists(t, s);
 	if (!rc && t->cell->values[HOW] == HOW_MIGRATE_PAGES)
-		rc = keep_to_own_pages(t);
+		rc = take_along(t, s);
 	/* Wherever the first touch put them: now to the first node. */
 	s->on = 1;
-	rc = rc ? rc : arrive(t, s, HOW_MOVE_PAGES, migrate(s, HOW_MOVE_PAGES));
-	if (!rc && t->cell->values[HOW] == HOW_MIGRATE_PAGES)
-		rc = arrive(t, s, HOW_MIGRATE_PAGES, migrate(s, HOW_MIGRATE_PAGES));
-	return rc ? rc : return_alone(t, s);
+	return rc ? rc : arrive(t, s, HOW_MOVE_PAGES, migrate(s, HOW_MOVE_PAGES));
 }
 
 static int operate(struct tm_thread *t, void *state)

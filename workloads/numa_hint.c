@@ -34,6 +34,7 @@
 
 #include <tlbmark/workload.h>
 
+#include "nodes.h"
 #include "oracle.h"
 #include "pages.h"
 #include "updates.h"
@@ -46,7 +47,7 @@ enum {
 	LEAST_PAGES = 16,
 	GAP_LOOPS = 16,	    /* an interruption takes longer than so many loops */
 	TRIES = 64,	    /* of which the shortest counts */
-	MOST_SECONDS = 60,  /* to wait for one scan */
+	MOST_MS = 60000,    /* to wait for one scan */
 	COUNTED_SCANS = 16, /* while others add to the pages; each waits */
 	MOST_LOOKS = 16,    /* so many times at most */
 	LOOK_MS = 10,	    /* so long; they come every 20 to 40 */
@@ -65,27 +66,14 @@ static const struct tm_param params[] = {
 	{.name = NULL},
 };
 
-/* With one node to be used Linux scans in vain, or not at all (6.14). */
-static unsigned int nodes(void)
-{
-	struct bitmask *allowed;
-	unsigned int count;
-
-	if (numa_available() < 0)
-		return 0;
-	allowed = numa_get_mems_allowed();
-	count = numa_bitmask_weight(allowed);
-	numa_bitmask_free(allowed);
-	return count;
-}
-
 static int probe(char *why, size_t why_size)
 {
 	if (access(SYSCTL, W_OK))
 		snprintf(why, why_size, SYSCTL ": %s: %s", strerror(errno),
 			 errno == ENOENT ? "this kernel has no CONFIG_NUMA_BALANCING"
 					 : "run as root");
-	else if (nodes() < 2)
+	else if (numa_available() < 0 ||
+		 !nodes_several()) /* it scans in vain, or not at all (6.14) */
 		snprintf(why, why_size, "there is only one memory node to be used here");
 	else
 		return 0;
@@ -107,6 +95,14 @@ static int knobs(const struct tm_cell_args *c, struct tm_sysstate *s)
 	rc = rc ? rc : tm_knob(s, SCAN "period_min_ms", "20");
 	rc = rc ? rc : tm_knob(s, SCAN "period_max_ms", "40");
 	return rc ? rc : tm_knob(s, SYSCTL, "1");
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* Page faults of this thread. */
@@ -155,7 +151,7 @@ static int no_scan(struct tm_thread *t)
 	return tm_fail(t, -ETIMEDOUT,
 		       "NUMA balancing did not come by in %d s: is " SYSCTL
 		       " 1, and may debugfs be written to?",
-		       MOST_SECONDS);
+		       MOST_MS / 1000);
 }
 
 /*
@@ -165,10 +161,8 @@ static int no_scan(struct tm_thread *t)
 static int await_scan(struct tm_thread *t, const struct pages *p, uint64_t *begin_ticks,
 		      uint64_t *end_ticks)
 {
-	uint64_t gap = gap_ticks(), last = tm_ticks();
-	struct timespec now, start;
+	uint64_t gap = gap_ticks(), start = now_ms(), last = tm_ticks();
 
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
 		uint64_t tick = tm_ticks();
 
@@ -177,8 +171,7 @@ static int await_scan(struct tm_thread *t, const struct pages *p, uint64_t *begi
 			*end_ticks = tick;
 			if (was_taken(p->at))
 				return 0;
-			clock_gettime(CLOCK_MONOTONIC, &now);
-			if (now.tv_sec - start.tv_sec > MOST_SECONDS)
+			if (now_ms() - start > MOST_MS)
 				return no_scan(t);
 			tick = tm_ticks();
 		}
@@ -197,8 +190,8 @@ static void *do_nothing(void *unused)
 /*
  * The balancer passes over memory whose policy does not ask for it (vma_policy_mof()).
  * This one does. 1; 0 where all memory of the process is looked at: before Linux 5.15,
- * and where nobody may set a policy; or -errno. (From 5.12 on mbind() took the flag, of any
- * policy, and did nothing with it.)
+ * and where nobody may set a policy; or -errno. (Linux 5.12 to 5.14 takes the flag with
+ * any policy, and does nothing with it.)
  */
 static int look_at(const struct tm_cell_args *c, void *at, size_t bytes)
 {
@@ -303,28 +296,15 @@ static int operate(struct tm_thread *t, void *state)
 /* To another node, as far as the kernel will; what stays is not brought back. */
 static void move_away(struct tm_thread *t, const struct pages *p, size_t count)
 {
-	int here = numa_node_of_cpu((int)t->cpu), to[UPDATES_PAGES], status[UPDATES_PAGES],
-	    node = 0;
-	struct bitmask *allowed = numa_get_mems_allowed();
+	int node = nodes_next(numa_node_of_cpu((int)t->cpu)), to[UPDATES_PAGES],
+	    status[UPDATES_PAGES];
 	void *pages[UPDATES_PAGES];
 
-	while (node <= numa_max_node() &&
-	       (node == here || !numa_bitmask_isbitset(allowed, (unsigned int)node)))
-		node++;
-	numa_bitmask_free(allowed);
 	for (size_t i = 0; i < count; i++) {
 		pages[i] = p->at + i * p->page_bytes;
 		to[i] = node;
 	}
 	numa_move_pages(0, count, pages, to, status, MPOL_MF_MOVE);
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* By a thread that runs: one that sleeps does not scan. */
@@ -336,15 +316,32 @@ static void spin_ms(uint64_t ms)
 		;
 }
 
-/*
- * Moves the pages to another node and waits for a scan; not for ever. It is told by the first
- * `looks` of them, one after the other, which nobody has read since they moved: where
- * flushes are missing, this CPU would not come to know of a page that it has a translation
- * of; and where they are not, whoever uses a page has it back at once.
- */
-static bool await_taken(struct tm_thread *t, const struct pages *p, size_t count, size_t looks)
+/* The pages of the mapping that the oracle uses: all of them move; `looks` tell of a scan, */
+struct share {
+	size_t all, looks;
+	char *at; /* the others are written to and read */
+	size_t bytes;
+};
+
+static struct share share_out(const struct pages *p)
 {
-	move_away(t, p, count);
+	size_t count = p->bytes / p->page_bytes;
+	struct share s = {.all = count < UPDATES_PAGES ? count : UPDATES_PAGES};
+
+	s.looks = s.all / 2 < MOST_LOOKS ? s.all / 2 : MOST_LOOKS;
+	s.at = p->at + s.looks * p->page_bytes;
+	s.bytes = (s.all - s.looks) * p->page_bytes;
+	return s;
+}
+
+/*
+ * Waits for a scan, not for ever. It is told by pages that nobody has read since they moved,
+ * one after the other: where flushes are missing, this CPU would not come to know of a
+ * page that it has a translation of; and where they are not, whoever uses a page has it back
+ * at once.
+ */
+static bool await_taken(const struct pages *p, size_t looks)
+{
 	for (size_t i = 0; i < looks; i++) {
 		spin_ms(LOOK_MS);
 		if (was_taken(p->at + i * p->page_bytes))
@@ -361,22 +358,22 @@ static bool await_taken(struct tm_thread *t, const struct pages *p, size_t count
  * page that nobody has. Nor does move_pages(). If this CPU's translation is the one that
  * is left, it sees no scan; the updates still tell.
  */
-static int check_updates(struct tm_thread *t, const struct pages *p, size_t count, size_t looks,
+static int check_updates(struct tm_thread *t, const struct pages *p, const struct share *s,
 			 struct tm_verdict *v)
 {
 	struct updates u = {.lock = false};
-	size_t before = looks * p->page_bytes, bytes = (count - looks) * p->page_bytes;
 	uint64_t start = now_ms();
 	unsigned int scans = 0;
 	int rc = 0;
 
 	for (int i = 0; !v->violations && (!scans || i < COUNTED_SCANS); i++) {
-		if (!scans && now_ms() - start > MOST_SECONDS * 1000)
+		if (!scans && now_ms() - start > MOST_MS)
 			return no_scan(t);
-		rc = updates_start(t, &u, p->at + before, bytes, p->page_bytes);
+		rc = updates_start(t, &u, s->at, s->bytes, p->page_bytes);
 		if (rc)
 			break;
-		scans += await_taken(t, p, count, looks);
+		move_away(t, p, s->all);
+		scans += await_taken(p, s->looks);
 		touch_all(p);
 		updates_stop(&u);
 		updates_check(&u, v);
@@ -384,20 +381,27 @@ static int check_updates(struct tm_thread *t, const struct pages *p, size_t coun
 	return rc;
 }
 
+/*
+ * And of those that only read: they have the translation of a page where it was moved to,
+ * and must see what is written once it is taken away, and back.
+ */
 static int verify(struct tm_thread *t, void *state, struct tm_verdict *v)
 {
 	struct pages *p = pages_of(t, state);
 	struct oracle o = {.t = t, .v = v, .stride = t->page_bytes};
-	size_t all = p->bytes / p->page_bytes, count = all < UPDATES_PAGES ? all : UPDATES_PAGES;
-	size_t looks = count / 2 < MOST_LOOKS ? count / 2 : MOST_LOOKS;
-	int rc = check_updates(t, p, count, looks, v);
+	struct share s = share_out(p);
+	int rc = check_updates(t, p, &s, v);
 
-	while (!rc && oracle_next(&o, p->bytes)) {
-		oracle_write(&o, p->at);
-		oracle_see(&o, p->at, ORACLE_STAMP, "before the scan");
-		if (!await_taken(t, p, count, looks))
+	while (!rc && oracle_next(&o, s.bytes)) {
+		oracle_write(&o, s.at);
+		move_away(t, p, s.all);
+		oracle_see(&o, s.at, ORACLE_STAMP, "before the scan");
+		if (!await_taken(p, s.looks))
 			tm_unchecked(v, "no scan was seen in time");
-		oracle_see(&o, p->at, ORACLE_STAMP, "after the scan");
+		touch_all(p);
+		oracle_renew(&o);
+		oracle_write(&o, s.at);
+		oracle_see(&o, s.at, ORACLE_STAMP, "written after the scan");
 	}
 	return rc;
 }

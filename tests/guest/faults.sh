@@ -10,6 +10,7 @@ need_guests
 build_kernel guest faults
 
 iommu=none
+nodes=1
 
 # stress FAULT OPTION...: in a guest that has it, with the IOMMU that $iommu says. What
 # it prints on standard error would come in between: from the guest they are two streams.
@@ -18,7 +19,7 @@ stress() {
 	fault=$1
 	shift
 	# shellcheck disable=SC2154 # set in build_kernel and in tap.sh
-	"$tlbmark" lab run --kernel "$kernel" --build-tree "${kernel%/*}/build" --cpus 4 --iommu "$iommu" \
+	"$tlbmark" lab run --kernel "$kernel" --build-tree "${kernel%/*}/build" --cpus 4 --nodes "$nodes" --iommu "$iommu" \
 		--append "tlbmark_fault=$fault" --timeout 5m -- stress --quiet --seed 1 "$@" 2>"$tmp/stress.err"
 }
 
@@ -74,6 +75,11 @@ finds reset-perms set_memory --workloads set_memory
 finds batched-pending reclaim_race --workloads reclaim_race
 finds nested zap_race --workloads zap_race
 finds secondary notifier --workloads notifier
+finds mremap-thp mremap --workloads mremap
+finds ksm-protect ksm --workloads ksm
+nodes=2
+finds numa-hint numa_hint --workloads numa_hint
+finds thp-migrate migrate --workloads migrate
 iommu=strict
 finds iotlb 'dma dma_window' --workloads dma,dma_window
 iommu=lazy
